@@ -1,0 +1,1 @@
+//! Image configuration and a task's overrides, made into an OCI bundle.

@@ -1,0 +1,31 @@
+//! What a control group is limited to, in the kernel's units of neither version.
+
+use crate::struct_codec;
+
+/// Limits of one group. `None` leaves the kernel's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Hard CPU limit: microseconds of CPU time in each period.
+    pub cpu_quota_us: Option<u64>,
+    /// Length of the period in microseconds; 100 000 where a quota is given without it.
+    pub cpu_period_us: Option<u64>,
+    /// Relative CPU weight as v1 shares, 2 to 262 144 (1024 = one vCPU). v2's weight is derived.
+    pub cpu_shares: Option<u64>,
+    /// Hard memory limit in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Memory below which the group is reclaimed last, in bytes (v2 `memory.low`, v1 soft limit).
+    pub memory_reservation_bytes: Option<u64>,
+    /// Swap the group may use in bytes, not counting memory. berth's tasks get `Some(0)` unless they ask.
+    pub swap_bytes: Option<u64>,
+    /// Most processes and threads.
+    pub pids: Option<u64>,
+}
+struct_codec!(Limits {
+    cpu_quota_us,
+    cpu_period_us,
+    cpu_shares,
+    memory_bytes,
+    memory_reservation_bytes,
+    swap_bytes,
+    pids
+});

@@ -1,0 +1,1 @@
+//! The OCI verbs, and the entry points of the shim and its workers.

@@ -1,0 +1,7 @@
+//! berth-runtime
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,1 @@
+//! Capabilities, seccomp and what a container must not see.

@@ -1,0 +1,1 @@
+//! OCI config.json, parsed and checked into a plan. Pure.

@@ -1,0 +1,1 @@
+//! clone3(2), namespaces and what runs between clone and exec.

@@ -1,0 +1,1 @@
+//! openat2(2): paths that cannot leave their root.

@@ -1,0 +1,1 @@
+//! Terminals: ptys, window sizes, controlling terminals.

@@ -1,0 +1,1 @@
+//! Extended attributes and other metadata that nix does not set by descriptor.

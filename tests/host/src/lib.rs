@@ -1,0 +1,1 @@
+//! A machine of its own for each test.
