@@ -1,1 +1,30 @@
-//! lib
+//! The node agent, and the commands a person types.
+//!
+//! ```text
+//!  Amazon ECS, or the embedded control plane
+//!        │ payloads            ▲ state changes
+//!        ▼                     │
+//!     control ──────────► engine ◄────────── api ◄── operators' socket ◄── cli
+//!                            │ admission: capacity
+//!                            │ images: registry
+//!                            │ intent: store
+//!                            ▼
+//!                        one shim per task
+//! ```
+//!
+//! # Layers
+//!
+//! A module imports only from lower rows; the layers test reads the imports and fails on any other edge.
+//!
+//! | row | modules |
+//! |---|---|
+//! | A4 | `cli` |
+//! | A3 | `control`, `api` |
+//! | A2 | `engine` |
+//! | A1 | `aws`, `registry`, `store`, `config`, `capacity` |
+//!
+//! The one exception is `api::types`: what is said on the operators' socket, which `cli` reads and nothing below `api`
+//! knows.
+
+pub mod api;
+pub mod cli;

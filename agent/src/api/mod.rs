@@ -1,0 +1,3 @@
+//! What the agent offers to those on its own node.
+
+pub mod types;
