@@ -1,3 +1,235 @@
 //! Control groups, v2 and v1 behind one type.
+//!
+//! ```text
+//! Hierarchies::detect ──> group("berth/tasks/T/C") ──create──> [exists] ──apply(Limits)──> [limited]
+//!        │                                                        │ entry().join() by the process itself (fast)
+//!        │                                                        │ add(pid)        by another process (slow on v1)
+//!        └── delegate("berth")  v2: controllers on for children   v
+//!                                                             [populated] ──freeze/thaw──> …
+//!                                                                 │ kill(): everything in it and below gets SIGKILL
+//!                                                                 v
+//!                                                              [empty] ──remove──> gone (idempotent)
+//! ```
+//! Who owns what: a [`Group`] is a name, not a handle; dropping it does nothing. Whoever created a group removes it.
+//! Every failure is an [`OpError`] that names the file, and leaves what was made before it to [`Group::remove`].
+//!
+//! # The tree of a node
+//! `PARENT` (limits of what is reserved for the host are enforced here), `PARENT/shims` (a leaf that all shims live in,
+//! outside every task's limits), `PARENT/tasks/TASK/CONTAINER`. On v2 processes live in leaves only.
+//!
+//! # v2 or v1
+//! Decided by the file-system type of the mount (`/sys/fs/cgroup`), never by `/proc/self/cgroup`: a hybrid machine has a
+//! v2 mount below it that holds no controller we need. On v1 the hierarchies come from `/proc/self/mountinfo`; several
+//! controllers may share one. Only those in use are touched ([`Controller::ALL`]): every further hierarchy costs each
+//! container a directory to make, to enter and to remove.
+//!
+//! # Entering a group is the slow part on v1
+//! A write to `cgroup.procs`, or of any pid but one's own, makes the kernel wait for a grace period: 4 to 5 ms for the
+//! first of a burst. A single-threaded process that writes `0` to its own `tasks` file waits for nothing (40 µs for
+//! six hierarchies): the kernel skips the lock when the one that moves is the caller. So a container's init enters by
+//! [`Group::entry`], opened before the clone; [`Group::add`] is for processes that cannot do it themselves. On v2
+//! `clone3` with `CLONE_INTO_CGROUP` and [`Group::dir_fd`] is better than both.
 
+mod files;
+mod hierarchies;
 pub mod limits;
+mod stats;
+mod v1;
+mod v2;
+
+pub use hierarchies::{Controller, Hierarchies, Version};
+pub use stats::Stats;
+
+use crate::errno::OpError;
+use hierarchies::Tree;
+use limits::Limits;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The name of a control group below the mounts of its hierarchies.
+#[derive(Debug, Clone)]
+pub struct Group {
+    tree: Arc<Tree>,
+    /// Relative, of plain components only.
+    path: PathBuf,
+}
+
+impl Group {
+    /// The group's path below each hierarchy's mount.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The group of that name below this one; see [`Hierarchies::group`] for what becomes of odd names.
+    pub fn child(&self, name: impl AsRef<Path>) -> Self {
+        Self { tree: self.tree.clone(), path: self.path.join(hierarchies::plain(name.as_ref())) }
+    }
+
+    /// The group's directories: one on v2, one per hierarchy on v1.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        match &*self.tree {
+            Tree::V2(mount) => vec![mount.join(&self.path)],
+            Tree::V1(mounts) => mounts.iter().map(|m| m.dir(&self.path)).collect(),
+        }
+    }
+
+    /// The directory where `controller` is, for readers of files that this type does not cover; `None` when the
+    /// controller is not mounted.
+    pub fn controller_dir(&self, controller: Controller) -> Option<PathBuf> {
+        self.tree.controller_dir(&self.path, controller)
+    }
+
+    /// Makes the group and the groups above it; succeeds when it exists. On v2 it enables the controllers in use in
+    /// all groups above, on v1 it fills a co-mounted cpuset from its parent (an empty one takes no process: ENOSPC).
+    pub fn create(&self) -> Result<(), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::create(mount, &self.path),
+            Tree::V1(mounts) => v1::create(mounts, &self.path),
+        }
+    }
+
+    /// Sets those limits that are `Some`; the others stay as they are.
+    pub fn apply(&self, limits: &Limits) -> Result<(), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::apply(&mount.join(&self.path), limits),
+            Tree::V1(mounts) => v1::apply(mounts, &self.path, limits),
+        }
+    }
+
+    /// Moves a process (all of its threads) into the group. Waits for a grace period on v1, see the module.
+    pub fn add(&self, pid: u32) -> Result<(), OpError> {
+        self.dirs().iter().try_for_each(|dir| files::write(&dir.join("cgroup.procs"), pid))
+    }
+
+    /// Opens what a process needs to enter the group by itself, from inside another mount namespace if need be.
+    pub fn entry(&self) -> Result<Entry, OpError> {
+        let name = match &*self.tree {
+            Tree::V2(_) => "cgroup.procs",
+            Tree::V1(_) => "tasks",
+        };
+        let files = self.dirs().iter().map(|dir| files::open_for_write(&dir.join(name))).collect::<Result<_, _>>()?;
+        Ok(Entry { files })
+    }
+
+    /// The group's directory for `CLONE_INTO_CGROUP`; `None` on v1, which does not have it (the kernel says EBADF).
+    pub fn dir_fd(&self) -> Result<Option<OwnedFd>, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::dir_fd(&mount.join(&self.path)).map(Some),
+            Tree::V1(_) => Ok(None),
+        }
+    }
+
+    /// The processes in the group and in all groups below it. A group that does not exist has none.
+    pub fn procs(&self) -> Result<Vec<u32>, OpError> {
+        files::procs_below(&self.members())
+    }
+
+    /// A process is in the group or below it.
+    pub fn populated(&self) -> Result<bool, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::event(&mount.join(&self.path), "populated"),
+            Tree::V1(_) => Ok(!self.procs()?.is_empty()),
+        }
+    }
+
+    /// Sends SIGKILL to every process in the group and below it, none of which can escape by forking. Returns when the
+    /// signals are sent; the processes end on their own time. A group that does not exist is no error.
+    pub fn kill(&self) -> Result<(), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::kill(&mount.join(&self.path)),
+            Tree::V1(mounts) => v1::kill(mounts, &self.path),
+        }
+    }
+
+    /// Stops every process in the group and below it, and returns when all have stopped.
+    pub fn freeze(&self) -> Result<(), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::set_frozen(&mount.join(&self.path), true),
+            Tree::V1(mounts) => v1::freeze(mounts, &self.path),
+        }
+    }
+
+    /// Lets the processes that [`Group::freeze`] stopped go on.
+    pub fn thaw(&self) -> Result<(), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::set_frozen(&mount.join(&self.path), false),
+            Tree::V1(mounts) => v1::thaw(mounts, &self.path),
+        }
+    }
+
+    /// Removes the group and all groups below it. Succeeds when there is none; waits up to half a second for processes
+    /// that are on their way out, then says EBUSY.
+    pub fn remove(&self) -> Result<(), OpError> {
+        let mut first = Ok(());
+        for dir in self.dirs() {
+            first = first.and(files::remove_tree(&dir));
+        }
+        first
+    }
+
+    /// The group exists, in each hierarchy.
+    pub fn exists(&self) -> bool {
+        self.dirs().iter().all(|dir| dir.is_dir())
+    }
+
+    /// What the group uses now. Values of controllers that are missing are zero.
+    pub fn stats(&self) -> Result<Stats, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::stats(&mount.join(&self.path)),
+            Tree::V1(mounts) => v1::stats(mounts, &self.path),
+        }
+    }
+
+    /// How many processes in the group and below it the kernel has killed for want of memory, whichever group's limit
+    /// it was. On v1 what groups removed meanwhile had counted is lost.
+    pub fn oom_kills(&self) -> Result<u64, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::memory_event(&mount.join(&self.path), "memory.events", "oom_kill"),
+            Tree::V1(mounts) => v1::oom_kills(mounts, &self.path),
+        }
+    }
+
+    /// How often this group's own memory limit (not that of a group above or below) could not be kept by reclaim. After
+    /// an OOM kill it tells which limit was hit. On v1 it counts every time the limit was reached.
+    pub fn limit_hits(&self) -> Result<u64, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::memory_event(&mount.join(&self.path), "memory.events.local", "oom"),
+            Tree::V1(mounts) => v1::limit_hits(mounts, &self.path),
+        }
+    }
+
+    /// The group's own hard memory limit in bytes, `None` when it has none.
+    pub fn memory_limit(&self) -> Result<Option<u64>, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => files::read_limit(&mount.join(&self.path).join("memory.max")),
+            Tree::V1(mounts) => v1::memory_limit(mounts, &self.path),
+        }
+    }
+
+    /// The directory whose `cgroup.procs` says who is a member. On v1 that is the freezer's, because kill goes by it.
+    fn members(&self) -> PathBuf {
+        match &*self.tree {
+            Tree::V2(mount) => mount.join(&self.path),
+            Tree::V1(mounts) => v1::members(mounts, &self.path),
+        }
+    }
+}
+
+/// A way into a group for the process that holds it.
+#[derive(Debug)]
+pub struct Entry {
+    files: Vec<File>,
+}
+
+impl Entry {
+    /// Moves the calling process into the group. It must be single-threaded: on v1 only the calling thread moves.
+    ///
+    /// Nothing but write(2) happens here, so it may be called between clone and exec.
+    pub fn join(&self) -> io::Result<()> {
+        use std::io::Write as _;
+        self.files.iter().try_for_each(|mut file| file.write_all(b"0"))
+    }
+}

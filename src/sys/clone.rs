@@ -1,1 +1,144 @@
 //! clone3(2), namespaces and what runs between clone and exec.
+//!
+//! A child made here is a copy of its parent's memory (never `CLONE_VM`), so it may allocate and use everything its
+//! parent could, under one condition that is checked: the parent has a single thread. In a process with more, a lock
+//! held by another thread at the moment of the clone stays locked in the child for ever.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// `CLONE_INTO_CGROUP`, which does not fit the type that libc gives it.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// How a child is made.
+#[derive(Debug, Default)]
+pub struct CloneArgs<'a> {
+    /// `CLONE_NEW*` flags of the namespaces the child starts in.
+    pub namespaces: u64,
+    /// The child becomes a child of our parent, which is told of its end as it would be of ours.
+    pub sibling: bool,
+    /// The child starts in this cgroup, a directory of a version 2 hierarchy (version 1 gives `EBADF`).
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The child shares our table of descriptors: what it opens stays open with us.
+    pub share_descriptors: bool,
+}
+
+/// A child process and a descriptor that means it, and never another that got its number later.
+#[derive(Debug)]
+pub struct Child {
+    /// The child's process id in our pid namespace.
+    pub pid: u32,
+    /// Becomes readable when the child ends; close-on-exec.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a child that runs `child` and exits with what it returns.
+///
+/// # Errors
+/// `EBUSY` when this process has more than one thread; else what clone3(2) says.
+pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Child> {
+    if !single_threaded()? {
+        return Err(io::Error::from_raw_os_error(libc::EBUSY));
+    }
+    let mut pidfd: libc::c_int = -1;
+    let mut flags = libc::CLONE_PIDFD as u64 | args.namespaces;
+    if args.sibling {
+        flags |= libc::CLONE_PARENT as u64;
+    }
+    if args.share_descriptors {
+        flags |= libc::CLONE_FILES as u64;
+    }
+    if args.cgroup.is_some() {
+        flags |= INTO_CGROUP;
+    }
+    let raw = libc::clone_args {
+        flags,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // With CLONE_PARENT the kernel takes the signal that announces our own end, and refuses another.
+        exit_signal: if args.sibling { 0 } else { libc::SIGCHLD as u64 },
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: args.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: `raw` is a clone_args of the size given and lives across the call; the kernel writes only `pidfd`, a
+    // local it points to. Neither CLONE_VM nor a stack is asked for, so the child returns here on its own copy of this
+    // stack; this process has one thread, so no lock is held by anyone who does not exist in the child.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const raw, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let code = child();
+            // SAFETY: _exit takes an integer and does not return; destructors and atexit handlers, which belong to
+            // the parent, are left out on purpose.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            // SAFETY: clone3 succeeded with CLONE_PIDFD in the parent, so `pidfd` is a new descriptor nobody owns yet.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: pid as u32, pidfd })
+        }
+    }
+}
+
+/// Whether this process has exactly one thread.
+pub fn single_threaded() -> io::Result<bool> {
+    // Every thread is a directory, and so a link, besides `.` and the entry in the parent.
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata("/proc/self/task")?.nlink() == 3)
+}
+
+/// Moves this process into namespaces of the process that `pidfd` means, in one step (Linux 5.8).
+///
+/// `flags` are `CLONE_NEW*`. A pid namespace takes effect for children made later.
+pub fn enter_namespaces_of(pidfd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
+    // SAFETY: setns takes a descriptor that is borrowed for the call, and integers; it touches no memory of ours.
+    match unsafe { libc::setns(pidfd.as_raw_fd(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Moves this process into the one namespace that `namespace` is a descriptor of, which must be of the kind `flag`.
+pub fn enter_namespace(namespace: impl AsFd, flag: i32) -> io::Result<()> {
+    enter_namespaces_of(namespace.as_fd(), flag)
+}
+
+/// Marks every descriptor from `first` on close-on-exec, whoever opened it.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: close_range takes three integers; with CLOEXEC it closes nothing, so no owner in this process is
+    // deprived of its descriptor.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Makes this process leave one that was inherited: a keyring of its own, so that the host's session keys are not the
+/// container's.
+pub fn new_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: keyctl reads the NUL-terminated `name` during the call and writes no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_in_a_process_with_threads_is_refused() {
+        let waiting = std::sync::Arc::new(std::sync::Barrier::new(2));
+        let other = std::thread::spawn({
+            let waiting = waiting.clone();
+            move || waiting.wait()
+        });
+        let refused = clone(&CloneArgs::default(), || 0).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
+        waiting.wait();
+        other.join().unwrap();
+    }
+}

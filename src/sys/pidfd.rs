@@ -1,1 +1,76 @@
 //! pidfd_open(2), pidfd_send_signal(2), and waiting on a pidfd.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+/// Opens a descriptor that means the process `pid` of now.
+pub fn open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and returns a new descriptor, close-on-exec.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that pidfd_open just returned has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends a signal, by number, to the process; 0 only asks whether it is there.
+pub fn signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed and means what kill(2) sends; nothing of ours is read or written.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl End {
+    /// The end as shells tell it: the exit code, or 128 plus the signal's number.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signaled(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Waits until our child ends, and reaps it.
+///
+/// # Errors
+/// `ECHILD` when it is not (or no longer) a child of ours.
+pub fn wait(pidfd: impl AsFd) -> io::Result<End> {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    loop {
+        match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(End::Exited(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Signaled(signal as i32)),
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Waits until the process, anyone's child, has ended; for at most `timeout_ms`, for ever when that is `None`.
+/// Says whether it has ended.
+pub fn wait_end(pidfd: impl AsFd, timeout_ms: Option<u16>) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let timeout = timeout_ms.map_or(PollTimeout::NONE, PollTimeout::from);
+    loop {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(n) => return Ok(n > 0),
+            Err(nix::Error::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Terminals: ptys, window sizes, controlling terminals.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,43 @@ pub fn set_window_size(tty: impl AsFd, size: WindowSize) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Unlocks the pty whose master this is, and opens its other end through the master (Linux 4.13), not by a path.
+pub fn open_peer(master: impl AsFd) -> io::Result<OwnedFd> {
+    let fd = master.as_fd().as_raw_fd();
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int, which lives across the call.
+    if unsafe { libc::ioctl(fd, libc::TIOCSPTLCK, &raw const unlock) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: TIOCGPTPEER takes open flags as an integer and returns a new descriptor.
+    let peer = unsafe { libc::ioctl(fd, libc::TIOCGPTPEER, flags) };
+    if peer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made for us and has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(peer) })
+}
+
+/// The number of the pty whose master this is: its name under `/dev/pts`.
+pub fn number(master: impl AsFd) -> io::Result<u32> {
+    let mut number: libc::c_uint = 0;
+    // SAFETY: TIOCGPTN writes one unsigned int into the local it is given.
+    match unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTN, &raw mut number) } {
+        0 => Ok(number),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes `terminal` the controlling terminal of this process, which must lead its session and have none.
+pub fn control(terminal: impl AsFd) -> io::Result<()> {
+    // SAFETY: TIOCSCTTY takes an integer; 0 does not steal the terminal from another session.
+    match unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSCTTY, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,139 @@
+//! Reading and writing the small files of control groups.
+
+use crate::errno::{OpContext as _, OpError};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long [`remove_tree`] waits for processes that are on their way out.
+const REMOVE_PATIENCE: Duration = Duration::from_millis(500);
+/// The first pause between two tries; it doubles up to [`REMOVE_PAUSE_MAX`].
+const REMOVE_PAUSE: Duration = Duration::from_micros(100);
+const REMOVE_PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// Opens an existing file to write it; never makes one, which on a wrong path would be a file beside the groups.
+pub(super) fn open_for_write(path: &Path) -> Result<File, OpError> {
+    OpenOptions::new().write(true).open(path).op("open", path)
+}
+
+/// Writes one value by one write(2), as the kernel wants it.
+pub(super) fn write(path: &Path, value: impl ToString) -> Result<(), OpError> {
+    open_for_write(path)?.write_all(value.to_string().as_bytes()).op("write", path)
+}
+
+/// As [`write()`], but `Ok(false)` when the file does not exist.
+pub(super) fn write_if_there(path: &Path, value: impl ToString) -> Result<bool, OpError> {
+    match write(path, value) {
+        Ok(()) => Ok(true),
+        Err(e) if e.source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The text of a file without white space around it.
+pub(super) fn read(path: &Path) -> Result<String, OpError> {
+    Ok(fs::read_to_string(path).op("read", path)?.trim().to_owned())
+}
+
+/// As [`read`], but `None` when the file (or its group) does not exist. A group that is removed while its file is open
+/// says ENODEV.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, OpError> {
+    match read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if is_gone(&e.source) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The error says that the group is not, or no longer, there.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+/// A file that holds one number; a missing file is 0.
+pub(super) fn read_number(path: &Path) -> Result<u64, OpError> {
+    match read_if_there(path)? {
+        None => Ok(0),
+        Some(text) => parse(path, &text),
+    }
+}
+
+/// A v2 limit: a number, or `max` for none; a missing file is none.
+pub(super) fn read_limit(path: &Path) -> Result<Option<u64>, OpError> {
+    match read_if_there(path)? {
+        Some(text) if text != "max" => parse(path, &text).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<u64, OpError> {
+    text.parse().map_err(|e| OpError::new("parse number in", path.display().to_string(), io::Error::other(e)))
+}
+
+/// The value of `key` in lines of `key value`.
+pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// The processes of a group and of all groups below it.
+pub(super) fn procs_below(dir: &Path) -> Result<Vec<u32>, OpError> {
+    let mut pids = Vec::new();
+    walk(dir, &mut |dir| {
+        if let Some(text) = read_if_there(&dir.join("cgroup.procs"))? {
+            pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+        }
+        Ok(())
+    })?;
+    Ok(pids)
+}
+
+/// Calls `visit` with a group and all groups below it, parents first. Groups that vanish meanwhile are left out.
+pub(super) fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), OpError>) -> Result<(), OpError> {
+    visit(dir)?;
+    for child in children(dir)? {
+        walk(&child, visit)?;
+    }
+    Ok(())
+}
+
+fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>, OpError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if is_gone(&e) => return Ok(Vec::new()),
+        Err(e) => return Err(e).op("list", dir),
+    };
+    let mut dirs = Vec::new();
+    for entry in entries {
+        let entry = entry.op("list", dir)?;
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            dirs.push(entry.path());
+        }
+    }
+    Ok(dirs)
+}
+
+/// Removes a group and all groups below it.
+pub(super) fn remove_tree(dir: &Path) -> Result<(), OpError> {
+    let deadline = Instant::now() + REMOVE_PATIENCE;
+    let mut pause = REMOVE_PAUSE;
+    loop {
+        let error = match fs::remove_dir(dir) {
+            Ok(()) => return Ok(()),
+            Err(e) if is_gone(&e) => return Ok(()),
+            Err(e) => e,
+        };
+        // Groups below make the kernel say EBUSY as well (a plain directory: ENOTEMPTY).
+        if !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) {
+            return Err(error).op("remove cgroup", dir);
+        }
+        for child in children(dir)? {
+            remove_tree(&child)?;
+        }
+        if Instant::now() >= deadline {
+            return Err(error).op("remove cgroup", dir);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(REMOVE_PAUSE_MAX);
+    }
+}

@@ -1,0 +1,246 @@
+//! Where the control groups of this machine are.
+
+use super::Group;
+use super::files::read;
+use crate::errno::{OpContext as _, OpError};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// The version of the control-group interface that a machine uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// One tree for all controllers.
+    V2,
+    /// A tree per controller, or per few of them.
+    V1,
+}
+
+/// A kernel controller that berth uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Controller {
+    /// CPU weight and quota.
+    Cpu,
+    /// CPU time used (v1; part of `cpu` on v2).
+    Cpuacct,
+    /// Memory limits.
+    Memory,
+    /// Limits of the number of processes.
+    Pids,
+    /// Access to device nodes (v1; a BPF program on v2).
+    Devices,
+    /// Stopping all processes at once (v1; built in on v2).
+    Freezer,
+}
+
+impl Controller {
+    /// All of them, in the order in which groups are made and entered.
+    pub const ALL: [Self; 6] = [Self::Freezer, Self::Memory, Self::Pids, Self::Devices, Self::Cpu, Self::Cpuacct];
+
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cpuacct => "cpuacct",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Devices => "devices",
+            Self::Freezer => "freezer",
+        }
+    }
+
+    /// A file of its own on v2, and so in `cgroup.controllers` there.
+    fn on_v2(self) -> bool {
+        matches!(self, Self::Cpu | Self::Memory | Self::Pids)
+    }
+}
+
+/// One v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct V1Mount {
+    pub(super) mount: PathBuf,
+    /// Those of [`Controller::ALL`] that are on it; never empty.
+    pub(super) controllers: Vec<Controller>,
+    /// A cpuset shares the hierarchy, and must be filled before a process may enter.
+    pub(super) cpuset: bool,
+}
+
+impl V1Mount {
+    pub(super) fn dir(&self, group: &Path) -> PathBuf {
+        self.mount.join(group)
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Tree {
+    V2(PathBuf),
+    V1(Vec<V1Mount>),
+}
+
+impl Tree {
+    pub(super) fn controller_dir(&self, group: &Path, controller: Controller) -> Option<PathBuf> {
+        match self {
+            Self::V2(mount) => Some(mount.join(group)),
+            Self::V1(mounts) => mounts.iter().find(|m| m.controllers.contains(&controller)).map(|m| m.dir(group)),
+        }
+    }
+}
+
+/// The control-group trees of this machine.
+#[derive(Debug, Clone)]
+pub struct Hierarchies {
+    tree: Arc<Tree>,
+}
+
+impl Hierarchies {
+    /// Finds the trees: v2 when `mount` (usually `/sys/fs/cgroup`) is a cgroup2 file system, else the v1 mounts of this
+    /// process's mount namespace, those below `mount` before others.
+    pub fn detect(mount: &Path) -> Result<Self, OpError> {
+        let fs = nix::sys::statfs::statfs(mount).op("find control groups at", mount)?;
+        if fs.filesystem_type() == nix::sys::statfs::CGROUP2_SUPER_MAGIC {
+            return Ok(Self { tree: Arc::new(Tree::V2(mount.to_owned())) });
+        }
+        let mounts = v1_mounts(&read(Path::new("/proc/self/mountinfo"))?, mount);
+        if mounts.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "neither cgroup v2 nor any v1 controller is mounted");
+            return Err(none).op("find control groups at", mount);
+        }
+        Ok(Self { tree: Arc::new(Tree::V1(mounts)) })
+    }
+
+    /// The group of that path below the mounts. Only the plain components of `path` count: a leading slash, `.` and
+    /// `..` are dropped, so that no group can be named outside the mounts.
+    pub fn group(&self, path: impl AsRef<Path>) -> Group {
+        Group { tree: self.tree.clone(), path: plain(path.as_ref()) }
+    }
+
+    /// Makes the group at `path` ready to have groups with limits below it, and returns it.
+    pub fn delegate(&self, path: impl AsRef<Path>) -> Result<Group, OpError> {
+        let group = self.group(path);
+        group.create()?;
+        if let Tree::V2(mount) = &*self.tree {
+            super::v2::enable_controllers(&mount.join(&group.path))?;
+        }
+        Ok(group)
+    }
+
+    /// Which interface the machine uses.
+    pub fn version(&self) -> Version {
+        match &*self.tree {
+            Tree::V2(_) => Version::V2,
+            Tree::V1(_) => Version::V1,
+        }
+    }
+
+    /// The controllers without which some limit cannot be set, for those who report what a machine lacks.
+    pub fn missing(&self) -> Result<Vec<Controller>, OpError> {
+        let all = Controller::ALL.into_iter();
+        Ok(match &*self.tree {
+            Tree::V2(mount) => {
+                let there = read(&mount.join("cgroup.controllers"))?;
+                all.filter(|c| c.on_v2() && !there.split(' ').any(|name| name == c.name())).collect()
+            }
+            Tree::V1(mounts) => all.filter(|c| !mounts.iter().any(|m| m.controllers.contains(c))).collect(),
+        })
+    }
+
+    /// Trees in plain directories, for tests of what is read and written.
+    #[cfg(test)]
+    pub(super) fn at(tree: Tree) -> Self {
+        Self { tree: Arc::new(tree) }
+    }
+}
+
+pub(super) fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|c| matches!(c, Component::Normal(_))).collect()
+}
+
+/// The v1 hierarchies in the text of a mountinfo file that hold a controller in use: one mount each, below `preferred`
+/// where there is a choice.
+fn v1_mounts(mountinfo: &str, preferred: &Path) -> Vec<V1Mount> {
+    let mut candidates: Vec<V1Mount> = mountinfo.lines().filter_map(v1_mount).collect();
+    candidates.sort_by_key(|m| !m.mount.starts_with(preferred));
+    let mut mounts: Vec<V1Mount> = Vec::new();
+    for found in candidates {
+        if !mounts.iter().any(|m| m.controllers.iter().any(|c| found.controllers.contains(c))) {
+            mounts.push(found);
+        }
+    }
+    let order = |m: &V1Mount| Controller::ALL.iter().position(|c| m.controllers.contains(c));
+    mounts.sort_by_key(order);
+    mounts
+}
+
+/// `36 31 0:34 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory`: see proc_pid_mountinfo(5). Any number of
+/// optional fields stands before the dash.
+fn v1_mount(line: &str) -> Option<V1Mount> {
+    let (before, after) = line.split_once(" - ")?;
+    let mut after = after.split(' ');
+    if after.next()? != "cgroup" {
+        return None;
+    }
+    let options: Vec<&str> = after.nth(1)?.split(',').collect();
+    let controllers: Vec<_> = Controller::ALL.into_iter().filter(|c| options.contains(&c.name())).collect();
+    let mount = PathBuf::from(unescape(before.split(' ').nth(4)?));
+    (!controllers.is_empty()).then_some(V1Mount { mount, controllers, cpuset: options.contains(&"cpuset") })
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &str) -> String {
+    let mut text = field.to_owned();
+    for (code, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        text = text.replace(code, plain);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEPARATE: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:3 master:1 - cgroup cgroup rw,cpu
+36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn v1_hierarchies_are_found_in_the_order_of_use_and_others_left_out() {
+        let mounts = v1_mounts(SEPARATE, Path::new("/sys/fs/cgroup"));
+        let paths: Vec<_> = mounts.iter().map(|m| m.mount.to_str().unwrap()).collect();
+        assert_eq!(paths, ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices", "/sys/fs/cgroup/cpu"]);
+    }
+
+    #[test]
+    fn controllers_that_share_a_hierarchy_are_one_mount() {
+        let line = "1 2 0:3 / /cg/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct,cpuset";
+        let mounts = v1_mounts(line, Path::new("/cg"));
+        assert_eq!(mounts.len(), 1);
+        assert_eq!(mounts[0].controllers, [Controller::Cpu, Controller::Cpuacct]);
+        assert!(mounts[0].cpuset);
+    }
+
+    #[test]
+    fn of_two_mounts_of_one_hierarchy_the_one_below_the_given_directory_is_taken() {
+        let twice = "1 2 0:3 / /old\\040place rw - cgroup c rw,memory\n2 3 0:3 / /cg/memory rw - cgroup c rw,memory\n";
+        assert_eq!(v1_mounts(twice, Path::new("/cg"))[0].mount, Path::new("/cg/memory"));
+        assert_eq!(v1_mounts(twice, Path::new("/none"))[0].mount, Path::new("/old place"));
+    }
+
+    #[test]
+    fn no_group_can_be_named_outside_the_mounts() {
+        let h = Hierarchies::at(Tree::V2("/cg".into()));
+        assert_eq!(h.group("/../../etc/./x").dirs(), [PathBuf::from("/cg/etc/x")]);
+        assert_eq!(h.group("berth").child("../up").dirs(), [PathBuf::from("/cg/berth/up")]);
+    }
+
+    #[test]
+    fn a_directory_that_is_no_mount_of_control_groups_is_refused_or_v1() {
+        let error = Hierarchies::detect(Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.to_string(), "find control groups at `/nonexistent`");
+    }
+}
