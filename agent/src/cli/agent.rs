@@ -6,6 +6,9 @@ use std::process::ExitCode;
 /// Flags of `berth agent`; each wins over the configuration file and the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct AgentArgs {
+    /// Socket for operators' commands: the global `--socket`, which [`super::main`] puts here.
+    #[arg(skip)]
+    pub socket: Option<PathBuf>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -1,36 +1,118 @@
 //! The command line: what is typed, and how it is answered.
 //!
-//! Standard output is data, standard error is talk. Exit codes: 0 done, 1 failed, 2 wrong usage, 125 berth itself
-//! failed, 126 and 127 a program could not be run or was not found, else the container's own.
+//! Standard output is data, standard error is talk. Exit codes are listed in [`failure`]. Each command is a file: its
+//! flags, and a function that does it and gives an exit code or a [`Failure`](failure::Failure), which is printed here
+//! and nowhere else.
+//!
+//! ```text
+//!  run ps inspect logs stop wait rm node pull images ──► client ──► operators' socket
+//!  exec ── asks the agent where the shim is, then ─────► shim::client ──► the task's shim
+//!  doctor ─────────────────────────────────────────────► /proc, /sys, the node's directories; needs no agent
+//!  agent, control-plane ── become the daemon
+//! ```
 
 pub mod agent;
+mod client;
+mod completions;
+mod failure;
+mod images;
+mod inspect;
+mod node;
+mod ps;
+mod rm;
+mod stop;
+mod table;
+mod tasks;
+mod terminal;
+mod text;
+mod wait;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs Amazon ECS task definitions on this host, without Docker.
 #[derive(Debug, Parser)]
-#[command(name = "berth", version, propagate_version = true)]
+#[command(name = "berth", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
+    /// The agent's socket
+    #[arg(long, global = true, value_name = "PATH", env = "BERTH_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+enum Command {
+    /// List tasks
+    Ps(ps::PsArgs),
+    /// Show everything known about tasks
+    Inspect(inspect::InspectArgs),
+    /// Stop tasks
+    Stop(stop::StopArgs),
+    /// Wait until tasks have stopped, and print their exit codes
+    Wait(wait::WaitArgs),
+    /// Remove the records and logs of stopped tasks
+    Rm(rm::RmArgs),
+    /// Show what this node has, and what is left of it
+    Node(node::NodeArgs),
+    /// List images, or remove them
+    Images(images::ImagesArgs),
+    /// Print the completion script of a shell
+    Completions(completions::CompletionsArgs),
     /// Run the node agent in the foreground
     Agent(agent::AgentArgs),
     /// Run a control plane by itself, for agents on other hosts
     ControlPlane(agent::ControlPlaneArgs),
 }
 
+/// What every command that talks to the agent needs.
+#[derive(Debug)]
+struct Context {
+    client: client::Client,
+}
+
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cli.command {
-        Command::Agent(args) => agent::run_agent(args),
-        Command::ControlPlane(args) => agent::run_control_plane(args),
+    let Cli { socket, command } = Cli::parse();
+    let done = match command {
+        // The daemons make their own runtime.
+        Command::Agent(args) => return agent::run_agent(agent::AgentArgs { socket, ..args }),
+        Command::ControlPlane(args) => return agent::run_control_plane(args),
+        Command::Completions(args) => completions::run(&args),
+        command => talk(command, socket),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.is_silent() {
+                eprintln!("{failure}");
+            }
+            failure.exit_code()
+        }
     }
+}
+
+/// Does a command that speaks with the agent.
+fn talk(command: Command, socket: Option<PathBuf>) -> Result<ExitCode, failure::Failure> {
+    let socket = socket.unwrap_or_else(|| berth_runtime::rundir::Dirs::default().agent_socket());
+    let context = Context { client: client::Client::new(socket) };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| failure::Failure::caused("start the event loop", &e))?;
+    runtime.block_on(async {
+        match command {
+            Command::Ps(args) => ps::run(&context, &args).await,
+            Command::Inspect(args) => inspect::run(&context, &args).await,
+            Command::Stop(args) => stop::run(&context, &args).await,
+            Command::Wait(args) => wait::run(&context, &args).await,
+            Command::Rm(args) => rm::run(&context, &args).await,
+            Command::Node(args) => node::run(&context, &args).await,
+            Command::Images(args) => images::run(&context, &args).await,
+            Command::Completions(_) | Command::Agent(_) | Command::ControlPlane(_) => Ok(ExitCode::SUCCESS),
+        }
+    })
 }
