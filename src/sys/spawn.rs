@@ -1,1 +1,326 @@
-//! Starting a program with exactly the descriptors it is to have, by vfork semantics.
+//! Starts a program of ours with exactly the descriptors it is given, and waits for children by descriptor.
+//!
+//! `fork` copies the page tables of its caller, which the agent, with its many threads and mapped store, would pay for
+//! every shim. Here the child borrows the caller's memory (`CLONE_VM`) on a stack of its own while the calling thread
+//! sleeps (`CLONE_VFORK`), and does nothing between `clone` and `execve` but system calls on values that were prepared
+//! before. Kernel 5.11 or newer (`CLOSE_RANGE_CLOEXEC`).
+
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Room for the child between `clone` and `execve`. Large enough to be mapped by itself and given back when dropped.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it (by number: real-time signals have no names).
+    Signal(i32),
+}
+
+impl Ended {
+    /// The code as shells tell it: the process's own, or 128 plus the signal's number.
+    pub fn shell_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// Runs `program` with `args` after its name, an empty environment, every signal at its default and none blocked.
+///
+/// Each `(descriptor, number)` of `fds` is the child's descriptor `number`; numbers 0 to 2 that are not named are
+/// inherited, all others of the caller's are closed. Returns the child's process id and a pidfd, close-on-exec. Fails
+/// with the error of `clone` or, when the program cannot be run, of `execve`; no child is left then.
+pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    spawn_as(program, name, args, fds)
+}
+
+/// As [`spawn`], of the executable that is running now, even when its file has been replaced since.
+pub fn respawn<S: AsRef<OsStr>>(args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
+    spawn_as(Path::new("/proc/self/exe"), OsStr::new("berth-runtime"), args, fds)
+}
+
+/// What the child reads, all prepared by the parent: it may not allocate.
+struct Prepared {
+    program: CString,
+    argv: Vec<*const c_char>,
+    envp: [*const c_char; 1],
+    /// Descriptor, number in the child, and (written by the child) a copy above all numbers.
+    fds: Vec<(c_int, c_int, c_int)>,
+    /// One above the highest number in the child.
+    above: c_int,
+    /// Ranges of descriptors to close at `execve`.
+    gaps: Vec<(u32, u32)>,
+    /// Written by the child: why it could not become the program.
+    errno: c_int,
+}
+
+fn spawn_as<S: AsRef<OsStr>>(
+    program: &Path,
+    name: &OsStr,
+    args: &[S],
+    fds: &[(BorrowedFd<'_>, i32)],
+) -> io::Result<(u32, OwnedFd)> {
+    let c_string = |s: &OsStr| CString::new(s.as_bytes()).map_err(io::Error::other);
+    let mut strings = vec![c_string(name)?];
+    for arg in args {
+        strings.push(c_string(arg.as_ref())?);
+    }
+    let mut argv: Vec<*const c_char> = strings.iter().map(|s| s.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let mut prepared = Prepared {
+        program: c_string(program.as_os_str())?,
+        argv,
+        envp: [std::ptr::null()],
+        fds: fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number, -1)).collect(),
+        above: fds.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3),
+        gaps: gaps(fds.iter().map(|(_, number)| *number)),
+        errno: 0,
+    };
+    let (pid, pidfd) = with_signals_blocked(|| clone_and_exec(&mut prepared))?;
+    if prepared.errno != 0 {
+        wait(&pidfd, true)?;
+        return Err(io::Error::from_raw_os_error(prepared.errno));
+    }
+    Ok((pid, pidfd))
+}
+
+/// The ranges of numbers from 3 up that are not in `numbers`.
+fn gaps(numbers: impl Iterator<Item = c_int>) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = numbers.filter_map(|n| u32::try_from(n).ok()).filter(|n| *n >= 3).collect();
+    kept.sort_unstable();
+    let mut gaps = Vec::with_capacity(kept.len() + 1);
+    let mut from = 3;
+    for n in kept {
+        if n > from {
+            gaps.push((from, n - 1));
+        }
+        from = n + 1;
+    }
+    gaps.push((from, u32::MAX));
+    gaps
+}
+
+/// Runs `f` while no signal handler can run on this thread: one that ran in the child would do so in our memory.
+fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
+    let all = nix::sys::signal::SigSet::all();
+    let old = all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
+    let result = f();
+    if let Ok(old) = old {
+        // Cannot fail: the mask came from the kernel a moment ago.
+        let _ = old.thread_set_mask();
+    }
+    result
+}
+
+fn clone_and_exec(prepared: &mut Prepared) -> io::Result<(u32, OwnedFd)> {
+    let mut stack = vec![0u8; STACK_BYTES];
+    let mut pidfd: c_int = -1;
+    let top = stack.as_mut_ptr_range().end as usize & !15;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let arg: *mut Prepared = prepared;
+    // SAFETY: the child runs `become_program` on `stack`, whose top is 16-byte aligned as the ABI wants and which grows
+    // down into `STACK_BYTES` of memory that outlives the call: CLONE_VFORK keeps this thread in the kernel until the
+    // child has called execve or _exit. `arg` is borrowed mutably by this frame alone for the same time. With
+    // CLONE_PIDFD the kernel writes one int through the parent_tid argument, which is `pidfd`.
+    let pid = unsafe { libc::clone(become_program, top as *mut c_void, flags, arg.cast::<c_void>(), &raw mut pidfd) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: clone succeeded, so the kernel has put a new descriptor into `pidfd` that nobody else knows of.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((pid.unsigned_abs(), pidfd))
+}
+
+/// The child between `clone` and `execve`. Shares memory with a parent that sleeps: no allocation, no lock, no panic.
+extern "C" fn become_program(arg: *mut c_void) -> c_int {
+    // SAFETY: `clone_and_exec` passes its `&mut Prepared`, and does not run while this function does (CLONE_VFORK).
+    let prepared = unsafe { &mut *arg.cast::<Prepared>() };
+    if place_descriptors(prepared) {
+        reset_signals();
+        // SAFETY: `program` is a C string, `argv` and `envp` are arrays of C strings that end with a null; all were
+        // made by the parent, whose memory this is, and stay until execve has replaced this process's memory.
+        unsafe { libc::execve(prepared.program.as_ptr(), prepared.argv.as_ptr(), prepared.envp.as_ptr()) };
+    }
+    // errno: the child has the sleeping parent thread's. Taking it allocates nothing.
+    prepared.errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    // SAFETY: `_exit` runs no exit handlers, which belong to the parent.
+    unsafe { libc::_exit(127) }
+}
+
+/// Puts every descriptor at its number. In two rounds, since a number may be the place of another that is yet to move.
+fn place_descriptors(prepared: &mut Prepared) -> bool {
+    for (source, _, copy) in &mut prepared.fds {
+        // SAFETY: takes three integers; `source` was borrowed by the caller of `spawn` and is open in our copy of the
+        // descriptor table.
+        *copy = unsafe { libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, prepared.above) };
+        if *copy < 0 {
+            return false;
+        }
+    }
+    for (_, number, copy) in &prepared.fds {
+        // SAFETY: replaces `number` in the child's own descriptor table (no CLONE_FILES): the parent keeps its own.
+        if unsafe { libc::dup2(*copy, *number) } < 0 {
+            return false;
+        }
+    }
+    for (first, last) in &prepared.gaps {
+        // SAFETY: marks descriptors of the child's own table close-on-exec; takes integers only.
+        let done = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, libc::CLOSE_RANGE_CLOEXEC) };
+        if done < 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// Gives every signal its default action, also those that the parent ignores (Rust programs ignore SIGPIPE), and
+/// blocks none. Dispositions are the child's own (no CLONE_SIGHAND). Past glibc, which does not let a caller change
+/// the signals it uses for threads (32 and 33): a parent may have been started with these ignored.
+fn reset_signals() {
+    // The kernel's struct sigaction is at most four words: handler, flags, restorer, mask. Zero is SIG_DFL.
+    let default = [0u64; 4];
+    let none = 0u64;
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads `default`, which is as long as its struct sigaction, and writes nothing through the
+        // null; 8 is the size of its sigset_t. 9 and 19 give EINVAL, which is right to pass over.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<c_void>(), 8) };
+    }
+    // SAFETY: the kernel reads the 8 bytes of `none`, its sigset_t, and writes nothing through the null. Comes after the
+    // handlers are gone: none of the parent's may run here.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, std::ptr::null::<c_void>(), 8)
+    };
+}
+
+/// Reaps the child of `pidfd`. Without `block`, `None` while it still runs. `ECHILD` when it is not our child, or was
+/// reaped before.
+pub fn wait(pidfd: &OwnedFd, block: bool) -> io::Result<Option<Ended>> {
+    let fd = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
+    let flags = libc::WEXITED | if block { 0 } else { libc::WNOHANG };
+    Ok(wait_id(libc::P_PIDFD, fd, flags)?.map(|(_, ended)| ended))
+}
+
+/// The process id of any one child that has ended, without reaping it.
+pub fn peek_ended_child() -> io::Result<Option<u32>> {
+    match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+        Ok(found) => Ok(found.map(|(pid, _)| pid)),
+        Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Reaps the ended child `pid`, for children of whom no pidfd was kept.
+pub fn reap(pid: u32) -> io::Result<()> {
+    wait_id(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG).map(|_| ())
+}
+
+fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: c_int) -> io::Result<Option<(u32, Ended)>> {
+    loop {
+        // SAFETY: an all-zero siginfo_t is a valid value, and is how "no child has ended" is told from an end.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one siginfo_t to `info`, which lives until the call returns.
+        let done = unsafe { libc::waitid(kind, id, &raw mut info, flags) };
+        if done < 0 {
+            let e = io::Error::last_os_error();
+            if e.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(e);
+        }
+        // SAFETY: waitid filled in the SIGCHLD member of the union, or left all zero.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above, and a child was found, so the status is set.
+        let status = unsafe { info.si_status() };
+        let ended = if info.si_code == libc::CLD_EXITED { Ended::Code(status) } else { Ended::Signal(status) };
+        return Ok(Some((pid.unsigned_abs(), ended)));
+    }
+}
+
+/// Sends `signal` to the process of `pidfd`; `ESRCH` when it has been reaped. Never reaches a later process that was
+/// given the same number.
+pub fn signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    // SAFETY: takes two integers, a null siginfo (the kernel makes its own) and no flags; writes nothing.
+    let done =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<c_void>(), 0) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    fn shell(script: &str, fds: &[(BorrowedFd<'_>, i32)]) -> Ended {
+        let (_, pidfd) = spawn(Path::new("/bin/sh"), &["-c", script], fds).unwrap();
+        wait(&pidfd, true).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_and_no_child() {
+        let e = spawn(Path::new("/nonexistent/program"), &[] as &[&str], &[]).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn the_end_is_told_by_code_or_by_signal() {
+        assert_eq!(shell("exit 7", &[]), Ended::Code(7));
+        assert_eq!(shell("kill -9 $$", &[]), Ended::Signal(9));
+        // A real-time signal, for which no name exists.
+        assert_eq!(shell("kill -40 $$", &[]), Ended::Signal(40));
+    }
+
+    #[test]
+    fn descriptors_arrive_at_their_numbers_even_when_these_are_taken_and_no_others_do() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (_spare_reader, spare) = io::pipe().unwrap();
+        // Ask for the two writers at each other's numbers.
+        let (a, b) = (writer.as_fd(), spare.as_fd());
+        let script = format!("echo out >&{}; ls /proc/self/fd", b.as_raw_fd());
+        let fds = [(a, b.as_raw_fd()), (b, a.as_raw_fd()), (a, 1)];
+        assert_eq!(shell(&script, &fds), Ended::Code(0));
+        let (a_number, b_number) = (a.as_raw_fd(), b.as_raw_fd());
+        drop((writer, spare));
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("out"));
+        // `ls` itself has the directory open as one more.
+        let numbers: Vec<i32> = lines.map(|l| l.parse().unwrap()).filter(|n| *n > 2).collect();
+        assert!(numbers.contains(&a_number) && numbers.contains(&b_number), "{numbers:?}");
+        assert!(numbers.len() <= 3, "{numbers:?}");
+    }
+
+    #[test]
+    fn the_environment_is_empty_and_no_signal_is_ignored_or_blocked() {
+        let script = "grep -q 'SigIgn:.0000000000000000' /proc/self/status && \
+                      grep -q 'SigBlk:.0000000000000000' /proc/self/status && test -z \"$HOME\"";
+        assert_eq!(shell(script, &[]), Ended::Code(0));
+    }
+
+    #[test]
+    fn a_running_child_is_signalled_by_its_descriptor() {
+        let (_, pidfd) = spawn(Path::new("/bin/sleep"), &["1000"], &[]).unwrap();
+        assert_eq!(wait(&pidfd, false).unwrap(), None);
+        signal(&pidfd, 15).unwrap();
+        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(15)));
+    }
+
+    #[test]
+    fn gaps_are_what_is_not_named() {
+        assert_eq!(gaps([].into_iter()), [(3, u32::MAX)]);
+        assert_eq!(gaps([4, 1, 3, 7].into_iter()), [(5, 6), (8, u32::MAX)]);
+    }
+}
