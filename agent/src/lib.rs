@@ -22,9 +22,12 @@
 //! | A3 | `control`, `api` |
 //! | A2 | `engine` |
 //! | A1 | `aws`, `registry`, `store`, `config`, `capacity` |
+//! | A0 | `task` |
 //!
 //! The one exception is `api::types`: what is said on the operators' socket, which `cli` reads and nothing below `api`
 //! knows.
 
 pub mod api;
+pub mod capacity;
 pub mod cli;
+pub mod task;
