@@ -30,4 +30,5 @@
 pub mod api;
 pub mod capacity;
 pub mod cli;
+pub mod config;
 pub mod task;
