@@ -28,6 +28,7 @@
 //! knows.
 
 pub mod api;
+pub mod aws;
 pub mod capacity;
 pub mod cli;
 pub mod config;
