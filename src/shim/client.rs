@@ -116,7 +116,7 @@ impl Client {
     pub fn receive(&mut self) -> Result<FromShim, ClientError> {
         let mut buffer = [0; 4096];
         loop {
-            if let Some(message) = self.inbox.next().map_err(|source| ClientError::Frame { source })? {
+            if let Some(message) = self.inbox.take().map_err(|source| ClientError::Frame { source })? {
                 return Ok(message);
             }
             let n = receive_with(&self.stream, &mut buffer, &mut self.fds)

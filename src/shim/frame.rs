@@ -45,7 +45,7 @@ impl Inbox {
     }
 
     /// Takes the next message out, or `None` while it is not whole.
-    pub fn next<T: Codec>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn take<T: Codec>(&mut self) -> Result<Option<T>, FrameError> {
         let Some((head, rest)) = self.bytes.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*head);
         if length > MAX_FRAME {
@@ -79,7 +79,7 @@ mod tests {
             let (mut inbox, mut got) = (Inbox::default(), Vec::new());
             for piece in bytes.chunks(size) {
                 inbox.push(piece);
-                while let Some(message) = inbox.next::<ToShim>().unwrap() {
+                while let Some(message) = inbox.take::<ToShim>().unwrap() {
                     got.push(message);
                 }
             }
@@ -91,13 +91,13 @@ mod tests {
     fn a_length_above_the_limit_is_refused_before_it_is_waited_for() {
         let mut inbox = Inbox::default();
         inbox.push(&(MAX_FRAME + 1).to_le_bytes());
-        assert_eq!(inbox.next::<ToShim>(), Err(FrameError::TooLong { length: MAX_FRAME + 1 }));
+        assert_eq!(inbox.take::<ToShim>(), Err(FrameError::TooLong { length: MAX_FRAME + 1 }));
     }
 
     #[test]
     fn bytes_that_are_no_message_are_refused() {
         let mut inbox = Inbox::default();
         inbox.push(&[1, 0, 0, 0, 99]);
-        assert!(matches!(inbox.next::<ToShim>(), Err(FrameError::Message { .. })));
+        assert!(matches!(inbox.take::<ToShim>(), Err(FrameError::Message { .. })));
     }
 }

@@ -1,4 +1,11 @@
-//! The life of a task, pure: `step(state, event, now)` gives actions. No clock, no descriptor, no file.
+//! The life of a task, pure: `step(event, now)` gives actions. No clock, no descriptor, no file.
+//!
+//! [`plan`] says what is to run, [`life`] decides, [`order`] says what a container waits for, [`view`] is what is told.
 
+pub mod life;
+pub mod order;
 pub mod plan;
 pub mod view;
+
+#[cfg(test)]
+mod properties;
