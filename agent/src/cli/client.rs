@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 /// The longest answer taken in one piece, in bytes. The agent is trusted; a stray program on the socket is not.
@@ -46,6 +47,19 @@ impl Client {
     /// Reads a value.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Reads a value, and asks again while an agent that was there a moment ago is being restarted.
+    ///
+    /// For requests that wait: what they wait for does not end with the agent.
+    pub(crate) async fn get_patiently<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut patience = Patience::new();
+        loop {
+            match self.get(path).await {
+                Err(failure) if failure.is_lost() => patience.wait(failure).await?,
+                done => return done,
+            }
+        }
     }
 
     /// Makes a request with an optional JSON body, and reads the JSON answer whole.
@@ -107,6 +121,39 @@ impl Client {
     }
 }
 
+/// How long an agent may be away before a command that follows a task gives up on it.
+///
+/// An upgrade restarts the agent in a second or two; past this somebody should know.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits out the restart of an agent.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    ends: Option<Instant>,
+}
+
+impl Patience {
+    /// Full of it.
+    pub(crate) fn new() -> Self {
+        Self { ends: None }
+    }
+
+    /// The agent answered: the next absence is counted from its own beginning.
+    pub(crate) fn renew(&mut self) {
+        self.ends = None;
+    }
+
+    /// Waits a moment before the next try, or gives `failure` back when the agent has been away for too long.
+    pub(crate) async fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
+        let now = Instant::now();
+        if now >= *self.ends.get_or_insert(now + PATIENCE) {
+            return Err(failure);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(())
+    }
+}
+
 /// JSON lines as they come.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -149,7 +196,7 @@ impl Lines {
                         self.buffer.extend_from_slice(&data);
                     }
                 }
-                Some(Err(e)) => return Err(Failure::caused("follow the agent's answer", &e)),
+                Some(Err(e)) => return Err(Failure::caused("follow the agent's answer", &e).lost()),
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     self.scanned = 0;
@@ -164,13 +211,13 @@ async fn read_whole(body: Incoming) -> Result<Bytes, Failure> {
     let limited = http_body_util::Limited::new(body, MAX_ANSWER);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) => Err(Failure::caused("read the agent's answer", e.as_ref())),
+        Err(e) => Err(Failure::caused("read the agent's answer", e.as_ref()).lost()),
     }
 }
 
 /// Nobody answers on the socket: each reason has its own mend.
 fn no_agent(socket: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::caused(format!("connect to the agent at `{}`", socket.display()), error);
+    let failure = Failure::caused(format!("connect to the agent at `{}`", socket.display()), error).lost();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => failure.hint(
             "is it running? start it with `systemctl start berth-agent` or `berth agent`; `--socket` names another",

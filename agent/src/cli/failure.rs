@@ -33,17 +33,18 @@ pub(crate) struct Failure {
     message: String,
     hint: Option<String>,
     code: u8,
+    lost: bool,
 }
 
 impl Failure {
     /// The command failed, for the reason told by `message`.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: FAILED }
+        Self { message: message.into(), hint: None, code: FAILED, lost: false }
     }
 
     /// The caller asked for something that cannot be meant.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: USAGE }
+        Self { message: message.into(), hint: None, code: USAGE, lost: false }
     }
 
     /// Fails with `act` and the whole chain of its cause.
@@ -53,7 +54,7 @@ impl Failure {
 
     /// Ends with `code` and without a word: what there was to say has been said.
     pub(crate) fn silent(code: u8) -> Self {
-        Self { message: String::new(), hint: None, code }
+        Self { message: String::new(), hint: None, code, lost: false }
     }
 
     /// Adds what the reader can do about it.
@@ -66,6 +67,17 @@ impl Failure {
     pub(crate) fn code(mut self, code: u8) -> Self {
         self.code = code;
         self
+    }
+
+    /// The connection to the agent is what failed: an agent that is restarted takes the same request again.
+    pub(crate) fn lost(mut self) -> Self {
+        self.lost = true;
+        self
+    }
+
+    /// Whether the connection to the agent is what failed.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// The same failure of `run` or `exec`: 1 would be taken for the container's.

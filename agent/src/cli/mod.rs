@@ -14,12 +14,16 @@
 pub mod agent;
 mod client;
 mod completions;
+mod definition;
 mod failure;
 mod images;
 mod inspect;
+mod logs;
 mod node;
 mod ps;
+mod pull;
 mod rm;
+mod run;
 mod stop;
 mod table;
 mod tasks;
@@ -46,10 +50,14 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a task: from a definition file, or from an image and flags
+    Run(run::RunArgs),
     /// List tasks
     Ps(ps::PsArgs),
     /// Show everything known about tasks
     Inspect(inspect::InspectArgs),
+    /// Show what the containers of a task wrote
+    Logs(logs::LogsArgs),
     /// Stop tasks
     Stop(stop::StopArgs),
     /// Wait until tasks have stopped, and print their exit codes
@@ -58,6 +66,8 @@ enum Command {
     Rm(rm::RmArgs),
     /// Show what this node has, and what is left of it
     Node(node::NodeArgs),
+    /// Fetch images before tasks need them
+    Pull(pull::PullArgs),
     /// List images, or remove them
     Images(images::ImagesArgs),
     /// Print the completion script of a shell
@@ -105,12 +115,15 @@ fn talk(command: Command, socket: Option<PathBuf>) -> Result<ExitCode, failure::
         .map_err(|e| failure::Failure::caused("start the event loop", &e))?;
     runtime.block_on(async {
         match command {
+            Command::Run(args) => run::run(&context, &args).await,
             Command::Ps(args) => ps::run(&context, &args).await,
             Command::Inspect(args) => inspect::run(&context, &args).await,
+            Command::Logs(args) => logs::run(&context, &args).await,
             Command::Stop(args) => stop::run(&context, &args).await,
             Command::Wait(args) => wait::run(&context, &args).await,
             Command::Rm(args) => rm::run(&context, &args).await,
             Command::Node(args) => node::run(&context, &args).await,
+            Command::Pull(args) => pull::run(&context, &args).await,
             Command::Images(args) => images::run(&context, &args).await,
             Command::Completions(_) | Command::Agent(_) | Command::ControlPlane(_) => Ok(ExitCode::SUCCESS),
         }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::failure::Failure;
 use super::{tasks, terminal};
-use crate::api::types::TaskView;
+use crate::api::types::{TaskStatus, TaskView};
 use std::process::ExitCode;
 
 /// Flags of `berth wait`.
@@ -34,7 +34,12 @@ pub(crate) async fn run(context: &Context, args: &WaitArgs) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The task once it has stopped.
+/// The task once it has stopped. An agent that is restarted meanwhile changes nothing.
 pub(crate) async fn stopped(context: &Context, reference: &str) -> Result<TaskView, Failure> {
-    context.client.get(&format!("{}/wait", tasks::path(reference))).await
+    // A name may be taken again, and no agent at all is told at once.
+    let task: TaskView = context.client.get(&tasks::path(reference)).await?;
+    if task.status == TaskStatus::Stopped {
+        return Ok(task);
+    }
+    context.client.get_patiently(&format!("{}/wait", tasks::path(&task.id))).await
 }
