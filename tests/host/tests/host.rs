@@ -80,3 +80,23 @@ fn mounts_are_private_unless_asked_for() {
         assert_eq!(propagation.trim(), if shared { "shared" } else { "private" });
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_registry_on_the_host_serves_every_test_image() {
+    let mut host = TestHost::new("images");
+    let registry = host.registry();
+    let inspect = |name: &str, args: &[&str]| {
+        let image = format!("docker://{}", registry.image(name));
+        run(host.command("skopeo").args(["inspect", "--raw", "--tls-verify=false"]).args(args).arg(image))
+    };
+    let layers =
+        |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap()["layers"].as_array().map(Vec::len);
+    assert_eq!(layers(inspect("nginx", &[])), Some(3));
+    assert_eq!(layers(inspect("probe", &[])), Some(2));
+    assert!(inspect("busybox:docker", &[]).contains("application/vnd.docker.distribution.manifest.v2+json"));
+    assert!(inspect("busybox:zstd", &[]).contains("tar+zstd"));
+    assert_eq!(inspect("busybox:multi", &[]).matches("\"architecture\"").count(), 2);
+    assert_eq!(inspect("busybox:foreign", &[]).matches("\"architecture\"").count(), 1);
+    assert_eq!(host.leftovers(), []);
+}
