@@ -14,7 +14,9 @@
 pub mod agent;
 mod client;
 mod completions;
+mod console;
 mod definition;
+mod exec;
 mod failure;
 mod images;
 mod inspect;
@@ -56,6 +58,8 @@ enum Command {
     Ps(ps::PsArgs),
     /// Show everything known about tasks
     Inspect(inspect::InspectArgs),
+    /// Run one more process in a container that runs
+    Exec(exec::ExecArgs),
     /// Show what the containers of a task wrote
     Logs(logs::LogsArgs),
     /// Stop tasks
@@ -113,19 +117,34 @@ fn talk(command: Command, socket: Option<PathBuf>) -> Result<ExitCode, failure::
         .enable_all()
         .build()
         .map_err(|e| failure::Failure::caused("start the event loop", &e))?;
-    runtime.block_on(async {
-        match command {
-            Command::Run(args) => run::run(&context, &args).await,
-            Command::Ps(args) => ps::run(&context, &args).await,
-            Command::Inspect(args) => inspect::run(&context, &args).await,
-            Command::Logs(args) => logs::run(&context, &args).await,
-            Command::Stop(args) => stop::run(&context, &args).await,
-            Command::Wait(args) => wait::run(&context, &args).await,
-            Command::Rm(args) => rm::run(&context, &args).await,
-            Command::Node(args) => node::run(&context, &args).await,
-            Command::Pull(args) => pull::run(&context, &args).await,
-            Command::Images(args) => images::run(&context, &args).await,
-            Command::Completions(_) | Command::Agent(_) | Command::ControlPlane(_) => Ok(ExitCode::SUCCESS),
-        }
-    })
+    let done = runtime.block_on(ask(&context, command))?;
+    drop(runtime);
+    match done {
+        Done::Code(code) => Ok(code),
+        Done::Exec(request) => exec::run(*request),
+    }
+}
+
+/// What is left to do without an event loop.
+enum Done {
+    Code(ExitCode),
+    Exec(Box<exec::Request>),
+}
+
+async fn ask(context: &Context, command: Command) -> Result<Done, failure::Failure> {
+    let code = match command {
+        Command::Run(args) => run::run(context, &args).await,
+        Command::Ps(args) => ps::run(context, &args).await,
+        Command::Inspect(args) => inspect::run(context, &args).await,
+        Command::Exec(args) => return exec::find(context, &args).await.map(|request| Done::Exec(Box::new(request))),
+        Command::Logs(args) => logs::run(context, &args).await,
+        Command::Stop(args) => stop::run(context, &args).await,
+        Command::Wait(args) => wait::run(context, &args).await,
+        Command::Rm(args) => rm::run(context, &args).await,
+        Command::Node(args) => node::run(context, &args).await,
+        Command::Pull(args) => pull::run(context, &args).await,
+        Command::Images(args) => images::run(context, &args).await,
+        Command::Completions(_) | Command::Agent(_) | Command::ControlPlane(_) => Ok(ExitCode::SUCCESS),
+    };
+    code.map(Done::Code)
 }
