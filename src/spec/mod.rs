@@ -1,1 +1,370 @@
 //! OCI config.json, parsed and checked into a plan. Pure.
+//!
+//! ```text
+//! config.json ─parse→ oci_spec::runtime::Spec ─check→ Plan ─→ rootfs, security, container
+//!                             └── SpecError: the field, its value, what is wrong with it
+//! ```
+//!
+//! A [`Plan`] is complete and can be carried out without looking at the document again: text that becomes an argument
+//! of a system call is already free of NULs, options of mounts are already flags, and what this runtime does not
+//! support has been refused by name. Nothing here looks at the machine.
+
+mod mounts;
+mod process;
+
+pub use mounts::{Bind, Mount, MountKind};
+pub use process::{Capabilities, Process, Rlimit};
+
+use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, Spec};
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+/// The newest version of the runtime specification whose documents are taken.
+pub const OCI_VERSION: &str = "1.3.0";
+
+/// A field of config.json that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("config.json: {field}: {problem}")]
+pub struct SpecError {
+    /// Which field, as one would write it to look it up.
+    pub field: String,
+    /// What is wrong with its value, the value included.
+    pub problem: String,
+}
+
+pub(crate) fn refuse<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, SpecError> {
+    Err(SpecError { field: field.into(), problem: problem.into() })
+}
+
+pub(crate) fn c_string(field: &str, text: impl Into<Vec<u8>>) -> Result<CString, SpecError> {
+    CString::new(text).or_else(|_| refuse(field, "holds a NUL byte"))
+}
+
+/// A container as it is to be made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The root file system; relative to the bundle unless absolute. `None` when a snapshot takes its place.
+    pub root: Option<PathBuf>,
+    /// The root file system is made read-only.
+    pub root_readonly: bool,
+    /// `MS_*` propagation of the root mount inside the container, with `MS_REC` for the recursive kinds; 0 is rprivate.
+    pub root_propagation: u64,
+    /// Mounts in their order.
+    pub mounts: Vec<Mount>,
+    /// Namespaces made new and joined.
+    pub namespaces: Namespaces,
+    /// Host name inside.
+    pub hostname: Option<String>,
+    /// NIS domain name inside.
+    pub domainname: Option<String>,
+    /// What runs. A container without it can be created but not started.
+    pub process: Option<Process>,
+    /// Devices beyond the default ones.
+    pub devices: Vec<Device>,
+    /// Paths inside that are hidden.
+    pub masked_paths: Vec<PathBuf>,
+    /// Paths inside that are made read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// Kernel parameters, as `net.ipv4.ip_forward` and its value.
+    pub sysctl: Vec<(String, String)>,
+    /// System call filter.
+    pub seccomp: Option<LinuxSeccomp>,
+    /// The container's cgroup as the document names it.
+    pub cgroups_path: Option<PathBuf>,
+    /// Limits.
+    pub resources: Resources,
+    /// Programs to run at points of the container's life.
+    pub hooks: Hooks,
+    /// Free annotations, given back by `state`.
+    pub annotations: std::collections::BTreeMap<String, String>,
+    /// The document's own version.
+    pub version: String,
+}
+
+/// Namespaces of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// `CLONE_NEW*` of the namespaces that are made new.
+    pub new: i32,
+    /// `CLONE_NEW*` and path of those that are joined.
+    pub join: Vec<(i32, PathBuf)>,
+}
+
+impl Namespaces {
+    /// Whether the container has a namespace of its own (made or joined) of the kind `flag`.
+    pub fn has(&self, flag: i32) -> bool {
+        self.new & flag != 0 || self.join.iter().any(|(kind, _)| *kind == flag)
+    }
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Where, inside.
+    pub path: PathBuf,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub kind: u32,
+    /// Major and minor number.
+    pub number: (u32, u32),
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A rule of the devices cgroup. `None` is any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRule {
+    /// Allow or deny.
+    pub allow: bool,
+    /// `a`, `b` or `c`.
+    pub kind: char,
+    /// Major number.
+    pub major: Option<u32>,
+    /// Minor number.
+    pub minor: Option<u32>,
+    /// Of `r`, `w` and `m`.
+    pub access: String,
+}
+
+/// Limits as the document gives them, in bytes, microseconds and v1 shares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// CPU shares.
+    pub cpu_shares: Option<u64>,
+    /// CPU time per period; `None` or negative is no limit.
+    pub cpu_quota_us: Option<i64>,
+    /// Period.
+    pub cpu_period_us: Option<u64>,
+    /// CPUs to run on, as a list.
+    pub cpus: Option<String>,
+    /// Memory nodes to use, as a list.
+    pub mems: Option<String>,
+    /// Memory limit; negative is none.
+    pub memory_bytes: Option<i64>,
+    /// Memory below which reclaim spares it.
+    pub memory_reservation_bytes: Option<i64>,
+    /// Memory and swap together; negative is no limit.
+    pub memory_and_swap_bytes: Option<i64>,
+    /// Most processes; 0 or negative is no limit.
+    pub pids: Option<i64>,
+    /// Rules for devices, the last one that matches counts.
+    pub devices: Vec<DeviceRule>,
+    /// Files of a version 2 group and what to write into them.
+    pub unified: Vec<(String, String)>,
+}
+
+/// Parses and checks a config.json.
+pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
+    let spec: Spec = serde_json::from_slice(json).or_else(|e| refuse("document", e.to_string()))?;
+    check(&spec)
+}
+
+/// Checks a parsed document and makes it a plan.
+pub fn check(spec: &Spec) -> Result<Plan, SpecError> {
+    check_version(spec.version())?;
+    let linux = spec.linux().clone().unwrap_or_default_empty();
+    check_unsupported(&linux)?;
+    let namespaces = namespaces(&linux)?;
+    if spec.hostname().is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
+        return refuse("hostname", "needs a uts namespace");
+    }
+    let root = match spec.root() {
+        Some(root) if root.path().as_os_str().is_empty() => return refuse("root.path", "is empty"),
+        root => root.as_ref().map(|r| r.path().clone()),
+    };
+    let mounts = spec.mounts().iter().flatten().enumerate();
+    Ok(Plan {
+        root,
+        root_readonly: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
+        root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
+        mounts: mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?,
+        namespaces,
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        process: spec.process().as_ref().map(process::check).transpose()?,
+        devices: devices(&linux)?,
+        masked_paths: inner_paths("linux.maskedPaths", linux.masked_paths())?,
+        readonly_paths: inner_paths("linux.readonlyPaths", linux.readonly_paths())?,
+        sysctl: sysctl(&linux)?,
+        seccomp: linux.seccomp().clone(),
+        cgroups_path: linux.cgroups_path().clone(),
+        resources: resources(&linux)?,
+        hooks: spec.hooks().clone().unwrap_or_default(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        version: spec.version().clone(),
+    })
+}
+
+trait OrEmpty {
+    fn unwrap_or_default_empty(self) -> Linux;
+}
+
+impl OrEmpty for Option<Linux> {
+    /// A document without a `linux` part asks for nothing; `Linux::default()` would ask for a whole container.
+    fn unwrap_or_default_empty(self) -> Linux {
+        self.unwrap_or_else(|| serde_json::from_str("{}").expect("every field of `linux` is optional"))
+    }
+}
+
+fn check_version(version: &str) -> Result<(), SpecError> {
+    let major = version.split('.').next().and_then(|m| m.parse::<u32>().ok());
+    match major {
+        Some(1) => Ok(()),
+        _ => refuse("ociVersion", format!("got `{version}`, this runtime takes 1.0.0 to {OCI_VERSION}")),
+    }
+}
+
+/// What would be ignored in silence is refused by name instead.
+fn check_unsupported(linux: &Linux) -> Result<(), SpecError> {
+    let asked = [
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
+        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
+        ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
+        ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
+        ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => refuse(*field, "is not supported by this runtime"),
+        None => Ok(()),
+    }
+}
+
+fn namespaces(linux: &Linux) -> Result<Namespaces, SpecError> {
+    let mut found = Namespaces::default();
+    let mut seen = 0;
+    for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let field = format!("linux.namespaces[{i}]");
+        let flag = namespace.typ() as i32;
+        if matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time) {
+            return refuse(field, format!("a {:?} namespace is not supported by this runtime", namespace.typ()));
+        }
+        if seen & flag != 0 {
+            return refuse(field, format!("a second {:?} namespace", namespace.typ()));
+        }
+        seen |= flag;
+        match namespace.path() {
+            Some(path) if path.is_absolute() => found.join.push((flag, path.clone())),
+            Some(path) => return refuse(field, format!("path `{}` is not absolute", path.display())),
+            None => found.new |= flag,
+        }
+    }
+    if found.new & libc::CLONE_NEWNS == 0 {
+        return refuse("linux.namespaces", "a container without a mount namespace of its own is not supported");
+    }
+    Ok(found)
+}
+
+fn root_propagation(name: Option<&str>) -> Result<u64, SpecError> {
+    match name {
+        None | Some("") => Ok(0),
+        Some(name) => match mounts::propagation(name) {
+            Some(flags) => Ok(flags),
+            None => refuse("linux.rootfsPropagation", format!("got `{name}`")),
+        },
+    }
+}
+
+fn inner_paths(field: &str, paths: &Option<Vec<String>>) -> Result<Vec<PathBuf>, SpecError> {
+    let check = |(i, path): (usize, &String)| {
+        c_string(&format!("{field}[{i}]"), path.as_str())?;
+        if Path::new(path).is_absolute() {
+            Ok(path.into())
+        } else {
+            refuse(format!("{field}[{i}]"), format!("`{path}` is not absolute"))
+        }
+    };
+    paths.iter().flatten().enumerate().map(check).collect()
+}
+
+fn devices(linux: &Linux) -> Result<Vec<Device>, SpecError> {
+    let mut devices = Vec::new();
+    for (i, device) in linux.devices().iter().flatten().enumerate() {
+        let field = format!("linux.devices[{i}]");
+        let kind = match device.typ() {
+            LinuxDeviceType::B => libc::S_IFBLK,
+            LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
+            LinuxDeviceType::P => libc::S_IFIFO,
+            LinuxDeviceType::A => return refuse(field, "type `a` is not a device"),
+        };
+        if !device.path().is_absolute() {
+            return refuse(field, format!("path `{}` is not absolute", device.path().display()));
+        }
+        let number = |n: i64| u32::try_from(n).or_else(|_| refuse(&field, format!("number {n} is out of range")));
+        devices.push(Device {
+            path: device.path().clone(),
+            kind,
+            number: (number(device.major())?, number(device.minor())?),
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            uid: device.uid().unwrap_or(0),
+            gid: device.gid().unwrap_or(0),
+        });
+    }
+    Ok(devices)
+}
+
+fn sysctl(linux: &Linux) -> Result<Vec<(String, String)>, SpecError> {
+    let mut values = Vec::new();
+    for (name, value) in linux.sysctl().iter().flatten() {
+        if name.is_empty() || name.split(['.', '/']).any(|part| part.is_empty()) {
+            return refuse("linux.sysctl", format!("`{name}` is not the name of a parameter"));
+        }
+        values.push((name.clone(), value.clone()));
+    }
+    values.sort();
+    Ok(values)
+}
+
+fn resources(linux: &Linux) -> Result<Resources, SpecError> {
+    let Some(given) = linux.resources() else { return Ok(Resources::default()) };
+    let mut found = Resources::default();
+    if let Some(cpu) = given.cpu() {
+        found.cpu_shares = cpu.shares();
+        found.cpu_quota_us = cpu.quota();
+        found.cpu_period_us = cpu.period();
+        found.cpus = cpu.cpus().clone().filter(|c| !c.is_empty());
+        found.mems = cpu.mems().clone().filter(|c| !c.is_empty());
+    }
+    if let Some(memory) = given.memory() {
+        found.memory_bytes = memory.limit();
+        found.memory_reservation_bytes = memory.reservation();
+        found.memory_and_swap_bytes = memory.swap();
+    }
+    found.pids = given.pids().as_ref().map(|p| p.limit());
+    for (i, rule) in given.devices().iter().flatten().enumerate() {
+        let field = format!("linux.resources.devices[{i}]");
+        let number = |n: Option<i64>| match n {
+            // runc's documents also use -1 for any.
+            None | Some(-1) => Ok(None),
+            Some(n) => u32::try_from(n).map(Some).or_else(|_| refuse(&field, format!("number {n} is out of range"))),
+        };
+        let access = rule.access().clone().unwrap_or_else(|| "rwm".into());
+        if access.chars().any(|c| !"rwm".contains(c)) {
+            return refuse(field, format!("access `{access}` holds more than r, w and m"));
+        }
+        let kind = match rule.typ().unwrap_or(LinuxDeviceType::A) {
+            LinuxDeviceType::A => 'a',
+            LinuxDeviceType::B => 'b',
+            LinuxDeviceType::C | LinuxDeviceType::U => 'c',
+            LinuxDeviceType::P => return refuse(field, "type `p` is not a device"),
+        };
+        found.devices.push(DeviceRule {
+            allow: rule.allow(),
+            kind,
+            major: number(rule.major())?,
+            minor: number(rule.minor())?,
+            access,
+        });
+    }
+    found.unified = given.unified().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    found.unified.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

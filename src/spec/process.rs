@@ -1,0 +1,169 @@
+//! The process of config.json.
+
+use super::{SpecError, c_string, refuse};
+use nix::sys::resource::Resource;
+use oci_spec::runtime as oci;
+use std::ffi::CString;
+use std::path::PathBuf;
+
+/// A process to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Program and arguments; not empty.
+    pub args: Vec<CString>,
+    /// `NAME=value`.
+    pub env: Vec<CString>,
+    /// Working directory inside.
+    pub cwd: PathBuf,
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Other groups.
+    pub additional_gids: Vec<u32>,
+    /// File mode creation mask, where the document gives one.
+    pub umask: Option<u32>,
+    /// It gets a terminal.
+    pub terminal: bool,
+    /// Rows and columns of that terminal.
+    pub console_size: Option<(u16, u16)>,
+    /// Capabilities; `None` leaves those of a fresh root process or of none.
+    pub capabilities: Capabilities,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// Nothing it executes can gain privileges.
+    pub no_new_privileges: bool,
+    /// Weight for the kernel's choice of whom to kill for memory.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// The five sets, as bits numbered like the kernel's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// May be gained at most.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// Kept over execve by files that allow it.
+    pub inheritable: u64,
+    /// May be put in force.
+    pub permitted: u64,
+    /// Kept over execve by every file.
+    pub ambient: u64,
+}
+
+/// A resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Of what.
+    pub resource: Resource,
+    /// Soft limit.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// The capabilities named in a document, as bits.
+pub(crate) fn capability_bits(names: &Option<oci::Capabilities>) -> u64 {
+    let bit = |name: &oci::Capability| {
+        // Both crates derive their names from the kernel's.
+        format!("CAP_{name}").parse::<caps::Capability>().map_or(0, |cap| cap.bitmask())
+    };
+    names.iter().flatten().map(bit).fold(0, |all, bit| all | bit)
+}
+
+fn capabilities(sets: &Option<oci::LinuxCapabilities>) -> Capabilities {
+    sets.as_ref().map_or_else(Capabilities::default, |sets| Capabilities {
+        bounding: capability_bits(sets.bounding()),
+        effective: capability_bits(sets.effective()),
+        inheritable: capability_bits(sets.inheritable()),
+        permitted: capability_bits(sets.permitted()),
+        ambient: capability_bits(sets.ambient()),
+    })
+}
+
+fn resource(kind: oci::PosixRlimitType) -> Resource {
+    use oci::PosixRlimitType as T;
+    match kind {
+        T::RlimitCpu => Resource::RLIMIT_CPU,
+        T::RlimitFsize => Resource::RLIMIT_FSIZE,
+        T::RlimitData => Resource::RLIMIT_DATA,
+        T::RlimitStack => Resource::RLIMIT_STACK,
+        T::RlimitCore => Resource::RLIMIT_CORE,
+        T::RlimitRss => Resource::RLIMIT_RSS,
+        T::RlimitNproc => Resource::RLIMIT_NPROC,
+        T::RlimitNofile => Resource::RLIMIT_NOFILE,
+        T::RlimitMemlock => Resource::RLIMIT_MEMLOCK,
+        T::RlimitAs => Resource::RLIMIT_AS,
+        T::RlimitLocks => Resource::RLIMIT_LOCKS,
+        T::RlimitSigpending => Resource::RLIMIT_SIGPENDING,
+        T::RlimitMsgqueue => Resource::RLIMIT_MSGQUEUE,
+        T::RlimitNice => Resource::RLIMIT_NICE,
+        T::RlimitRtprio => Resource::RLIMIT_RTPRIO,
+        T::RlimitRttime => Resource::RLIMIT_RTTIME,
+    }
+}
+
+fn rlimits(given: &Option<Vec<oci::PosixRlimit>>) -> Result<Vec<Rlimit>, SpecError> {
+    let mut found: Vec<Rlimit> = Vec::new();
+    for (i, limit) in given.iter().flatten().enumerate() {
+        let field = format!("process.rlimits[{i}]");
+        let resource = resource(limit.typ());
+        if found.iter().any(|f| f.resource == resource) {
+            return refuse(field, format!("a second limit for {}", limit.typ()));
+        }
+        if limit.soft() > limit.hard() {
+            return refuse(field, format!("soft limit {} is above the hard limit {}", limit.soft(), limit.hard()));
+        }
+        found.push(Rlimit { resource, soft: limit.soft(), hard: limit.hard() });
+    }
+    Ok(found)
+}
+
+fn strings(field: &str, texts: &[String]) -> Result<Vec<CString>, SpecError> {
+    texts.iter().enumerate().map(|(i, text)| c_string(&format!("{field}[{i}]"), text.as_str())).collect()
+}
+
+/// Checks a process and makes it a plan: that of a container, or one that `exec` runs in it.
+pub fn check(process: &oci::Process) -> Result<Process, SpecError> {
+    let args = strings("process.args", process.args().as_deref().unwrap_or_default())?;
+    if args.first().is_none_or(|program| program.is_empty()) {
+        return refuse("process.args", "is empty");
+    }
+    if !process.cwd().is_absolute() {
+        return refuse("process.cwd", format!("`{}` is not absolute", process.cwd().display()));
+    }
+    c_string("process.cwd", process.cwd().as_os_str().as_encoded_bytes())?;
+    let asked = [
+        ("process.apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
+        ("process.selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.ioPriority", process.io_priority().is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+    ];
+    if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
+        return refuse(*field, "is not supported by this runtime");
+    }
+    if let Some(adj) = process.oom_score_adj()
+        && !(-1000..=1000).contains(&adj)
+    {
+        return refuse("process.oomScoreAdj", format!("got {adj}, it goes from -1000 to 1000"));
+    }
+    let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+    let user = process.user();
+    Ok(Process {
+        args,
+        env: strings("process.env", process.env().as_deref().unwrap_or_default())?,
+        cwd: process.cwd().clone(),
+        uid: user.uid(),
+        gid: user.gid(),
+        additional_gids: user.additional_gids().clone().unwrap_or_default(),
+        umask: user.umask(),
+        terminal: process.terminal().unwrap_or(false),
+        console_size: process.console_size().map(|b| (side(b.height()), side(b.width()))).filter(|s| *s != (0, 0)),
+        capabilities: capabilities(process.capabilities()),
+        rlimits: rlimits(process.rlimits())?,
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        oom_score_adj: process.oom_score_adj(),
+    })
+}
