@@ -1,1 +1,3 @@
 //! Capabilities, seccomp and what a container must not see.
+
+pub mod caps;

@@ -101,7 +101,8 @@ fn apply(change: &mut Change, (bits, set): (u64, bool)) {
 
 pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mount, SpecError> {
     let field = format!("mounts[{index}] ({})", mount.destination().display());
-    let mapped = |m: &Option<Vec<_>>| m.as_ref().is_some_and(|m: &Vec<oci_spec::runtime::LinuxIdMapping>| !m.is_empty());
+    let mapped =
+        |m: &Option<Vec<_>>| m.as_ref().is_some_and(|m: &Vec<oci_spec::runtime::LinuxIdMapping>| !m.is_empty());
     if mapped(mount.uid_mappings()) || mapped(mount.gid_mappings()) {
         return refuse(field, "mounts with mapped owners are not supported by this runtime");
     }
@@ -126,7 +127,9 @@ pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mo
                 "bind" => bind = bind.or(Some(false)),
                 "rbind" => bind = Some(true),
                 "tmpcopyup" => copy_up = true,
-                "idmap" | "ridmap" => return refuse(field, "mounts with mapped owners are not supported by this runtime"),
+                "idmap" | "ridmap" => {
+                    return refuse(field, "mounts with mapped owners are not supported by this runtime");
+                }
                 "remount" => return refuse(field, "option `remount` means nothing for a mount that is made new"),
                 _ => options.push(file_system_option(&field, name)?),
             }

@@ -75,6 +75,7 @@ fn a_bind_is_told_by_its_option_or_its_type() {
 
 #[test]
 fn capabilities_are_the_kernels_bits() {
-    let plan = document(|d| d["process"]["capabilities"] = json!({"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN"]})).unwrap();
+    let plan =
+        document(|d| d["process"]["capabilities"] = json!({"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN"]})).unwrap();
     assert_eq!(plan.process.unwrap().capabilities.bounding, 1 | 1 << 21);
 }

@@ -185,7 +185,7 @@ fn place_descriptors(prepared: &mut Prepared) -> bool {
 /// Gives every signal its default action, also those that the parent ignores (Rust programs ignore SIGPIPE), and
 /// blocks none. Dispositions are the child's own (no CLONE_SIGHAND). Past glibc, which does not let a caller change
 /// the signals it uses for threads (32 and 33): a parent may have been started with these ignored.
-fn reset_signals() {
+pub fn reset_signals() {
     // The kernel's struct sigaction is at most four words: handler, flags, restorer, mask. Zero is SIG_DFL.
     let default = [0u64; 4];
     let none = 0u64;

@@ -1,0 +1,144 @@
+//! A container's init between clone3 and execve, as stages in a fixed order.
+//!
+//! It is the only process in the container until the program runs, and not dumpable until then: what it holds of the
+//! host (descriptors, memory of the worker it is a copy of) cannot be looked at from inside a pid namespace that it
+//! shares with others. It runs nothing of the user's before the gate opens.
+
+use super::launch::Prepared;
+use super::program;
+use super::report::{AtStage, InitError, Stage};
+use crate::errno::{OpContext, OpError};
+use crate::rootfs::{self, Rootfs};
+use crate::spec::Plan;
+use crate::sys::clone::{enter_namespace, new_session_keyring};
+use crate::sys::path::{c_path, make_dirs_in};
+use nix::sched::{CloneFlags, unshare};
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Everything up to the gate. Gives the program's path and the master end of the terminal where one was asked for.
+pub(super) fn set_up(prepared: &mut Prepared<'_>) -> Result<(CString, Option<OwnedFd>), InitError> {
+    isolate(prepared).at(Stage::Isolate)?;
+    join_cgroup(prepared).at(Stage::Cgroup)?;
+    let rootfs = build(prepared).at(Stage::Rootfs)?;
+    let terminal = match prepared.process.terminal {
+        true => Some(terminal(prepared, &rootfs).at(Stage::Terminal)?),
+        false => None,
+    };
+    let plan = prepared.plan;
+    kernel(plan, &rootfs).at(Stage::Kernel)?;
+    conceal(plan, rootfs).at(Stage::Rootfs)?;
+    let program = program::prepare(prepared.process)?;
+    Ok((program, terminal))
+}
+
+/// Waits to be let go, and becomes the program, or fails.
+pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallible, InitError> {
+    let mut byte = [0];
+    loop {
+        match nix::unistd::read(prepared.gate, &mut byte) {
+            Ok(0) => {
+                // Whoever was to let us go has gone or has changed its mind.
+                let gone = io::Error::from_raw_os_error(libc::ECANCELED);
+                return Err(gone).op("wait at", "the gate").at(Stage::Gate);
+            }
+            Ok(_) => break,
+            Err(nix::Error::EINTR) => {}
+            Err(e) => return Err(e).op("wait at", "the gate").at(Stage::Gate),
+        }
+    }
+    program::become_it(program, prepared.process, prepared.preserve)
+}
+
+fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
+    nix::sys::prctl::set_dumpable(false).op("make", "the init not dumpable")?;
+    stdio(prepared.stdio)?;
+    nix::unistd::setsid().op("start", "a session")?;
+    for (kind, path, namespace) in &prepared.joined {
+        enter_namespace(namespace, *kind).op("enter namespace", path)?;
+    }
+    if let Some(netns) = prepared.netns {
+        enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
+    }
+    match new_session_keyring(&prepared.keyring) {
+        // A kernel or a seccomp filter around us without keyrings: there is nothing to leak then.
+        Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            Err(e).op("make", "a session keyring")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts the three standard streams at 0, 1 and 2, whatever numbers they have now.
+fn stdio(streams: [BorrowedFd<'_>; 3]) -> Result<(), OpError> {
+    use std::os::fd::AsRawFd;
+    if streams.iter().map(AsRawFd::as_raw_fd).eq(0..3) {
+        return Ok(());
+    }
+    // Copies above 2 first: one stream's number may be the place of another.
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().op("copy", "a standard stream");
+    let [stdin, stdout, stderr] = [copy(streams[0])?, copy(streams[1])?, copy(streams[2])?];
+    nix::unistd::dup2_stdin(&stdin).op("place", "standard input")?;
+    nix::unistd::dup2_stdout(&stdout).op("place", "standard output")?;
+    nix::unistd::dup2_stderr(&stderr).op("place", "standard error")
+}
+
+fn join_cgroup(prepared: &Prepared<'_>) -> Result<(), OpError> {
+    if let Some(entry) = &prepared.cgroup_entry {
+        entry.join().op("enter", "the cgroup")?;
+    }
+    // After entering: the namespace's root is the group its maker is in, and clone3 would take our parent's.
+    if prepared.plan.namespaces.new & libc::CLONE_NEWCGROUP != 0 {
+        unshare(CloneFlags::CLONE_NEWCGROUP).op("make", "a cgroup namespace")?;
+    }
+    Ok(())
+}
+
+fn build(prepared: &mut Prepared<'_>) -> Result<Rootfs, OpError> {
+    let gone = || OpError::new("use twice", "the root file system", io::Error::from_raw_os_error(libc::EINVAL));
+    let (root, sources) = (prepared.root.take().ok_or_else(gone)?, std::mem::take(&mut prepared.sources));
+    rootfs::isolate()?;
+    // Modes of nodes and mount points are meant as they are given.
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let rootfs = Rootfs::attach(root, prepared.bundle)?;
+    rootfs.mount_all(prepared.plan, sources)?;
+    rootfs.make_devices(prepared.plan)?;
+    // An image may name a working directory that it does not have.
+    make_dirs_in(rootfs.as_fd(), &prepared.process.cwd, 0o755)
+        .op("make the working directory", &prepared.process.cwd)?;
+    Ok(rootfs)
+}
+
+/// A pty of the container's own devpts, so that its name means the same inside.
+fn terminal(prepared: &Prepared<'_>, rootfs: &Rootfs) -> Result<OwnedFd, OpError> {
+    let master = super::terminal::open(rootfs.as_fd())?;
+    rootfs.bind_console(&master.peer)?;
+    master.take(prepared.process.console_size, prepared.process.uid)
+}
+
+fn kernel(plan: &Plan, rootfs: &Rootfs) -> Result<(), OpError> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).op("set the host name to", name)?;
+    }
+    if let Some(name) = &plan.domainname {
+        rootfs.set_sysctl(&[("kernel.domainname".into(), name.clone())])?;
+    }
+    rootfs.set_sysctl(&plan.sysctl)
+}
+
+fn conceal(plan: &Plan, rootfs: Rootfs) -> Result<(), OpError> {
+    rootfs.mask(&plan.masked_paths)?;
+    rootfs.protect(&plan.readonly_paths)?;
+    if plan.root_readonly {
+        rootfs.make_readonly()?;
+    }
+    rootfs.enter(plan.root_propagation)
+}
+
+/// The name of a container's session keyring.
+pub(super) fn keyring_name(id: &str) -> CString {
+    c_path(Path::new(&format!("_ses.{id}"))).unwrap_or_else(|_| c"_ses".to_owned())
+}

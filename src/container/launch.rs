@@ -1,0 +1,277 @@
+//! Making a container's init: what the worker does in the host's namespaces, and its wait for the init to be ready.
+//!
+//! ```text
+//! worker                                                       init
+//! config.json ─→ Plan; snapshot ─→ detached overlay
+//! binds, cgroup ─→ detached mounts; namespaces opened
+//! clone3 (namespaces, cgroup on v2) ─────────────────────────→ set_up: stages of `init`
+//! wait on a socket  ←──────────── ready (and the terminal) ─── or the InitError
+//! Launched                                                     waits at the gate for one byte, then execve
+//!                                                              (an error goes to `report`, else it closes by itself)
+//! ```
+//! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
+
+use super::init;
+use super::report::InitError;
+use crate::cgroup::{Controller, Entry, Group};
+use crate::codec::{Codec, DecodeError};
+use crate::errno::{OpContext, OpError};
+use crate::image::snapshot::Snapshot;
+use crate::rootfs::{self, CgroupSource, Sources, overlay};
+use crate::spec::{self, Plan, Process, SpecError};
+use crate::sys::clone::{CloneArgs, clone, enter_namespace};
+use crate::sys::{fd, pidfd};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What to launch and with what.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Holds `config.json` and, where the root is an overlay, `snapshot`.
+    pub bundle: &'a Path,
+    /// Already made. The init is in it before anything of the user's runs.
+    pub cgroup: &'a Group,
+    /// The network namespace to join; `None` does as config.json says.
+    pub netns: Option<BorrowedFd<'a>>,
+    /// Standard input, output and error; with a terminal they are used until there is one.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// The init becomes the child of our parent.
+    pub sibling: bool,
+    /// The init waits to read one byte here just before execve; at the end of file it exits without running.
+    pub gate: BorrowedFd<'a>,
+    /// Close-on-exec write end: the init writes an [`InitError`] here when it fails after `launch` has returned. The
+    /// end of file without bytes means that execve has succeeded.
+    pub report: BorrowedFd<'a>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve: u32,
+}
+
+/// A container's init that waits at the gate.
+#[derive(Debug)]
+pub struct Launched {
+    /// Process id in the host's pid namespace.
+    pub pid: u32,
+    /// Means the init and no later process.
+    pub pidfd: OwnedFd,
+    /// The master end of its terminal, where config.json asks for one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Why a container could not be launched. Nothing of it is left but what the caller made.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration cannot be carried out.
+    #[error("configure container")]
+    Spec(#[from] SpecError),
+    /// A file of the bundle does not hold what it should.
+    #[error("read `{path}`")]
+    Bundle {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The worker's part failed.
+    #[error("prepare container")]
+    Prepare(#[from] OpError),
+    /// The init said why it failed.
+    #[error("start container process")]
+    Init(#[from] InitError),
+    /// The init died without a word: killed, for want of memory more often than not.
+    #[error("container process ended before it was ready")]
+    Died,
+}
+
+impl LaunchError {
+    /// The exit code that shells give such an end, see [`InitError::shell_code`].
+    pub fn shell_code(&self) -> i32 {
+        match self {
+            Self::Init(e) => e.shell_code(),
+            _ => 125,
+        }
+    }
+}
+
+/// What the init is made of; all of it opened by the worker.
+#[derive(Debug)]
+pub(super) struct Prepared<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) process: &'a Process,
+    pub(super) bundle: &'a Path,
+    pub(super) root: Option<OwnedFd>,
+    pub(super) sources: Sources,
+    pub(super) cgroup_entry: Option<Entry>,
+    pub(super) netns: Option<BorrowedFd<'a>>,
+    /// `CLONE_NEW*`, path and descriptor of namespaces to join.
+    pub(super) joined: Vec<(i32, PathBuf, OwnedFd)>,
+    pub(super) stdio: [BorrowedFd<'a>; 3],
+    pub(super) keyring: CString,
+    pub(super) gate: BorrowedFd<'a>,
+    pub(super) preserve: u32,
+}
+
+/// Reads and checks the configuration of the bundle at `bundle`.
+pub fn read_plan(bundle: &Path) -> Result<Plan, LaunchError> {
+    let path = bundle.join("config.json");
+    let json = std::fs::read(&path).op("read", &path)?;
+    Ok(spec::parse(&json)?)
+}
+
+/// Makes the container's init and returns when it waits at the gate.
+pub fn launch(l: Launch<'_>) -> Result<Launched, LaunchError> {
+    let plan = read_plan(l.bundle)?;
+    launch_plan(&l, &plan)
+}
+
+/// As [`launch`], of a configuration that has been read already.
+pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError> {
+    let Some(process) = &plan.process else {
+        return Err(SpecError { field: "process".into(), problem: "is missing".into() }.into());
+    };
+    let cgroup_dir = l.cgroup.dir_fd()?;
+    let mut prepared = Prepared {
+        plan,
+        process,
+        bundle: l.bundle,
+        root: Some(open_root(l.bundle, plan)?),
+        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some()))?,
+        cgroup_entry: if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) },
+        netns: l.netns,
+        joined: open_namespaces(l, plan)?,
+        stdio: l.stdio,
+        keyring: init::keyring_name(l.id),
+        gate: l.gate,
+        preserve: l.preserve,
+    };
+    let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    let args = CloneArgs {
+        namespaces: clone_flags(l, plan),
+        sibling: l.sibling,
+        cgroup: cgroup_dir.as_ref().map(AsFd::as_fd),
+        share_descriptors: false,
+    };
+    let report = l.report;
+    let child = clone(&args, || run_init(&mut prepared, &theirs, report)).op("clone", "the container's init")?;
+    drop(theirs);
+    match wait_ready(&ours) {
+        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
+        Err(e) => {
+            // It may be stuck rather than dead. A sibling is reaped by its parent.
+            let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
+            if !l.sibling {
+                let _ = pidfd::wait(&child.pidfd);
+            }
+            Err(e)
+        }
+    }
+}
+
+/// The whole life of the child; gives its exit code when it did not become the program.
+fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>) -> i32 {
+    let program = match init::set_up(prepared) {
+        Ok((program, terminal)) => {
+            let passed: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
+            match fd::send_with(ready, &[READY], &passed) {
+                Ok(_) => program,
+                // The worker is gone: nobody is left to open the gate or to hear of it.
+                Err(_) => return 1,
+            }
+        }
+        Err(e) => {
+            let _ = fd::send_with(ready, &[&[FAILED], e.to_bytes().as_slice()].concat(), &[]);
+            return e.shell_code();
+        }
+    };
+    match init::go(prepared, &program) {
+        Err(e) => {
+            let _ = nix::unistd::write(report, &e.to_bytes());
+            e.shell_code()
+        }
+    }
+}
+
+const READY: u8 = 0;
+const FAILED: u8 = 1;
+
+fn wait_ready(socket: &OwnedFd) -> Result<Option<OwnedFd>, LaunchError> {
+    let (mut buffer, mut fds) = ([0; 4096], Vec::new());
+    let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's init")?;
+    match buffer[..n].split_first() {
+        Some((&READY, _)) => Ok(fds.pop()),
+        Some((_, error)) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
+        None => Err(LaunchError::Died),
+    }
+}
+
+fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {
+    let path = bundle.join("snapshot");
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let bad = |source| LaunchError::Bundle { path: path.display().to_string(), source };
+            let snapshot = Snapshot::from_bytes(&bytes).map_err(bad)?;
+            let Snapshot { lower, upper, work, .. } = &snapshot;
+            Ok(overlay::assemble(overlay::Layers { lower, upper, work })?)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => match &plan.root {
+            Some(root) => Ok(rootfs::bind(&bundle.join(root))?),
+            None => Err(SpecError { field: "root".into(), problem: "is missing".into() }.into()),
+        },
+        Err(e) => Err(OpError::new("read", path.display().to_string(), e).into()),
+    }
+}
+
+fn cgroup_source(group: &Group, v2: bool) -> CgroupSource {
+    if v2 {
+        return CgroupSource::V2(group.dirs().into_iter().next().unwrap_or_default());
+    }
+    let mut hierarchies: Vec<(Vec<String>, PathBuf)> = Vec::new();
+    for controller in Controller::ALL {
+        let Some(dir) = group.controller_dir(controller) else { continue };
+        let name = controller.name().to_owned();
+        match hierarchies.iter_mut().find(|(_, d)| *d == dir) {
+            Some((names, _)) => names.push(name),
+            None => hierarchies.push((vec![name], dir)),
+        }
+    }
+    CgroupSource::V1(hierarchies)
+}
+
+/// Namespaces that clone3 makes. The cgroup namespace is made by the init once it is in its group.
+fn clone_flags(l: &Launch<'_>, plan: &Plan) -> u64 {
+    let mut flags = plan.namespaces.new & !libc::CLONE_NEWCGROUP;
+    if l.netns.is_some() {
+        flags &= !libc::CLONE_NEWNET;
+    }
+    flags as u32 as u64
+}
+
+fn open_namespaces(l: &Launch<'_>, plan: &Plan) -> Result<Vec<(i32, PathBuf, OwnedFd)>, OpError> {
+    let mut opened = Vec::new();
+    for (kind, path) in &plan.namespaces.join {
+        if *kind == libc::CLONE_NEWNET && l.netns.is_some() {
+            continue;
+        }
+        let file = std::fs::File::open(path).op("open namespace", path)?;
+        if *kind == libc::CLONE_NEWPID {
+            // Takes effect for children only, so the init itself would come too late.
+            enter_namespace(&file, *kind).op("enter namespace", path)?;
+            continue;
+        }
+        opened.push((*kind, path.clone(), file.into()));
+    }
+    Ok(opened)
+}
+
+/// Reads what the init wrote to the other end of `report`: `Ok` when execve succeeded.
+pub fn read_report(report: impl Into<std::fs::File>) -> Result<(), LaunchError> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut report.into(), &mut bytes).op("hear from", "the container's init")?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    Err(InitError::from_bytes(&bytes).map_or(LaunchError::Died, LaunchError::Init))
+}

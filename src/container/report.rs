@@ -1,0 +1,131 @@
+//! What a container's init tells of its failure: a stage, an act, an object and an errno, over a pipe.
+
+use crate::codec::{Codec, DecodeError, Reader};
+use crate::enum_codec;
+use crate::errno::OpError;
+use std::io;
+
+/// The steps of an init, in their order. Those of an exec'd process are the ones that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its session, descriptors and namespaces.
+    Isolate,
+    /// Its cgroup.
+    Cgroup,
+    /// Its root file system, mounts and devices.
+    Rootfs,
+    /// Hooks that run in its namespaces.
+    Hooks,
+    /// Its terminal.
+    Terminal,
+    /// Host name and kernel parameters.
+    Kernel,
+    /// Limits, user and capabilities.
+    Identity,
+    /// System call filter.
+    Seccomp,
+    /// Working directory.
+    Directory,
+    /// Looking for the program.
+    Program,
+    /// Waiting to be let go.
+    Gate,
+    /// Becoming the program.
+    Exec,
+}
+enum_codec!(Stage {
+    0 => Isolate, 1 => Cgroup, 2 => Rootfs, 3 => Hooks, 4 => Terminal, 5 => Kernel, 6 => Identity, 7 => Seccomp,
+    8 => Directory, 9 => Program, 10 => Gate, 11 => Exec,
+});
+
+/// Why a process of a container did not come to run its program.
+#[derive(Debug, thiserror::Error)]
+#[error("{act} `{object}`")]
+pub struct InitError {
+    /// Where in its life.
+    pub stage: Stage,
+    /// What it was doing: `mount at`.
+    pub act: String,
+    /// To what.
+    pub object: String,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl InitError {
+    /// The kernel's error number.
+    pub fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(libc::EIO)
+    }
+
+    /// The exit code that shells give such an end: 127 when there is no such program, 126 when it cannot be run, 125
+    /// for everything before that.
+    pub fn shell_code(&self) -> i32 {
+        match (self.stage, self.errno()) {
+            (Stage::Program | Stage::Exec, libc::ENOENT | libc::ENOTDIR) => 127,
+            (Stage::Program | Stage::Exec, _) => 126,
+            _ => 125,
+        }
+    }
+}
+
+impl Codec for InitError {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.stage.encode(out);
+        self.act.encode(out);
+        self.object.encode(out);
+        // An errno where there is one; else the words.
+        let errno: Option<i32> = self.source.raw_os_error();
+        errno.encode(out);
+        if errno.is_none() {
+            self.source.to_string().encode(out);
+        }
+    }
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (stage, act, object) = (Stage::decode(input)?, String::decode(input)?, String::decode(input)?);
+        let source = match Option::<i32>::decode(input)? {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::other(String::decode(input)?),
+        };
+        Ok(Self { stage, act, object, source })
+    }
+}
+
+/// Says at which stage an act failed.
+pub(super) trait AtStage<T> {
+    fn at(self, stage: Stage) -> Result<T, InitError>;
+}
+
+impl<T> AtStage<T> for Result<T, OpError> {
+    fn at(self, stage: Stage) -> Result<T, InitError> {
+        self.map_err(|e| InitError { stage, act: e.op.into(), object: e.object, source: e.source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(stage: Stage, source: io::Error) -> InitError {
+        InitError { stage, act: "execute".into(), object: "/bin/x".into(), source }
+    }
+
+    #[test]
+    fn an_error_comes_out_of_the_pipe_as_it_went_in() {
+        for source in [io::Error::from_raw_os_error(libc::EPERM), io::Error::other("words")] {
+            let before = error(Stage::Rootfs, source);
+            let after = InitError::from_bytes(&before.to_bytes()).unwrap();
+            assert_eq!(crate::errno::chain(&before), crate::errno::chain(&after));
+            assert_eq!(before.stage, after.stage);
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_shells() {
+        let code = |stage, errno| error(stage, io::Error::from_raw_os_error(errno)).shell_code();
+        assert_eq!(code(Stage::Program, libc::ENOENT), 127);
+        assert_eq!(code(Stage::Exec, libc::ENOEXEC), 126);
+        assert_eq!(code(Stage::Rootfs, libc::ENOENT), 125);
+    }
+}

@@ -1,0 +1,107 @@
+//! Device nodes and the links that programs expect in /dev.
+
+use super::{Rootfs, clone_host_path};
+use crate::errno::{OpContext, OpError};
+use crate::spec::{Device, MountKind, Plan};
+use crate::sys::mount;
+use crate::sys::path::{make_dirs_in, make_file_in};
+use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Devices that every container has, by the runtime specification: name, major and minor number.
+const DEFAULT: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Links that every container has, name and target.
+const LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+impl Rootfs {
+    /// Makes the default devices and links and those of the plan. Needs a umask of 0.
+    ///
+    /// A /dev that is bound from the host is complete by definition, and is left as it is.
+    pub fn make_devices(&self, plan: &Plan) -> Result<(), OpError> {
+        let bound = |m: &crate::spec::Mount| m.destination == Path::new("/dev") && matches!(m.kind, MountKind::Bind(_));
+        if plan.mounts.iter().any(bound) {
+            return Ok(());
+        }
+        let dev = make_dirs_in(&self.root, Path::new("/dev"), 0o755).op("open", "/dev")?;
+        for (name, major, minor) in DEFAULT {
+            if !plan.devices.iter().any(|d| d.path == Path::new("/dev").join(name)) {
+                make_node(&dev, Path::new(name), SFlag::S_IFCHR, 0o666, (major, minor))?;
+            }
+        }
+        for (name, target) in LINKS {
+            match symlinkat(target, &dev, name) {
+                // What an image or a mount has put there stays, but for ptmx, which must be that of our devpts.
+                Err(nix::Error::EEXIST) if name == "ptmx" => {
+                    unlinkat(&dev, name, UnlinkatFlags::NoRemoveDir).op("replace", "/dev/ptmx")?;
+                    symlinkat(target, &dev, name).op("link", "/dev/ptmx")?;
+                }
+                Ok(()) | Err(nix::Error::EEXIST) => {}
+                Err(e) => return Err(e).op("link in /dev", name),
+            }
+        }
+        plan.devices.iter().try_for_each(|device| self.make_device(device))
+    }
+
+    fn make_device(&self, device: &Device) -> Result<(), OpError> {
+        let (Some(parent), Some(name)) = (device.path.parent(), device.path.file_name()) else {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL)).op("make device", &device.path);
+        };
+        let dir = make_dirs_in(&self.root, parent, 0o755).op("make the directory of device", &device.path)?;
+        let kind = SFlag::from_bits_truncate(device.kind);
+        make_node(&dir, Path::new(name), kind, device.mode, device.number)?;
+        if (device.uid, device.gid) != (0, 0) {
+            let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+            fchownat(&dir, Path::new(name), Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
+                .op("give away device", &device.path)?;
+        }
+        Ok(())
+    }
+
+    /// Makes /dev/console another name of the terminal `peer`.
+    pub fn bind_console(&self, peer: &OwnedFd) -> Result<(), OpError> {
+        let target = make_file_in(&self.root, Path::new("/dev/console"), 0o600).op("make", "/dev/console")?;
+        let tree = mount::clone_tree(peer.as_fd(), c"", false).op("clone the terminal for", "/dev/console")?;
+        mount::attach(&tree, target.as_fd()).op("bind mount at", "/dev/console")
+    }
+}
+
+fn make_node(dir: &OwnedFd, name: &Path, kind: SFlag, mode: u32, number: (u32, u32)) -> Result<(), OpError> {
+    let device = makedev(number.0.into(), number.1.into());
+    match mknodat(dir, name, kind, Mode::from_bits_truncate(mode), device) {
+        Err(nix::Error::EEXIST) => {
+            // An image's own node is taken when it is the same device, and never something else of that name.
+            let found = fstatat(dir, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).op("look at device", name)?;
+            if found.st_mode & libc::S_IFMT == kind.bits() && found.st_rdev == device {
+                Ok(())
+            } else {
+                Err(io::Error::from_raw_os_error(libc::EEXIST)).op("make device", name)
+            }
+        }
+        // Without the right to make nodes, the host's is bound.
+        Err(nix::Error::EPERM) if kind == SFlag::S_IFCHR => bind_host_device(dir, name, device),
+        other => other.op("make device", name),
+    }
+}
+
+fn bind_host_device(dir: &OwnedFd, name: &Path, device: u64) -> Result<(), OpError> {
+    let host = Path::new("/dev").join(name);
+    let tree = clone_host_path(&host, false).op("clone device", &host)?;
+    let found = nix::sys::stat::fstat(&tree).op("look at device", &host)?;
+    if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV)).op("take for a device", &host);
+    }
+    let target = make_file_in(dir, name, 0o666).op("make the place of device", name)?;
+    mount::attach(&tree, target.as_fd()).op("bind device", name)
+}
