@@ -3,6 +3,7 @@
 use super::Group;
 use super::files::read;
 use crate::errno::{OpContext as _, OpError};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +110,8 @@ impl Hierarchies {
     }
 
     /// The group of that path below the mounts. Only the plain components of `path` count: a leading slash, `.` and
-    /// `..` are dropped, so that no group can be named outside the mounts.
+    /// `..` are dropped, so that no group can be named outside the mounts. A component called like a file of the kernel's
+    /// (`tasks` is one on v1) gets an underscore before it: see [`Group::path`] for what came of it.
     pub fn group(&self, path: impl AsRef<Path>) -> Group {
         Group { tree: self.tree.clone(), path: plain(path.as_ref()) }
     }
@@ -151,8 +153,30 @@ impl Hierarchies {
     }
 }
 
+/// A path that stays below the mounts and names no file of the kernel's.
 pub(super) fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|c| matches!(c, Component::Normal(_))).collect()
+    let names = path.components().filter_map(|c| match c {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    });
+    names.map(escape).collect()
+}
+
+/// Every group holds the kernel's own files, and one may not be called like any of them: v1 has `tasks` in each, and a
+/// container may be called `cpu.max`. Such a name gets an underscore before it, as does one that would otherwise be
+/// taken for its result.
+fn escape(name: &OsStr) -> OsString {
+    const FILES: [&str; 3] = ["tasks", "notify_on_release", "release_agent"];
+    const PREFIXES: [&str; 13] = [
+        "blkio.", "cgroup.", "cpu.", "cpuacct.", "cpuset.", "devices.", "freezer.", "hugetlb.", "io.", "irq.",
+        "memory.", "misc.", "pids.",
+    ];
+    let text = name.to_string_lossy();
+    let bare = text.trim_start_matches('_');
+    let kernels = FILES.contains(&bare) || PREFIXES.iter().any(|prefix| bare.starts_with(prefix));
+    let mut escaped = OsString::from(if kernels { "_" } else { "" });
+    escaped.push(name);
+    escaped
 }
 
 /// The v1 hierarchies in the text of a mountinfo file that hold a controller in use: one mount each, below `preferred`
@@ -236,6 +260,14 @@ mod tests {
         let h = Hierarchies::at(Tree::V2("/cg".into()));
         assert_eq!(h.group("/../../etc/./x").dirs(), [PathBuf::from("/cg/etc/x")]);
         assert_eq!(h.group("berth").child("../up").dirs(), [PathBuf::from("/cg/berth/up")]);
+    }
+
+    #[test]
+    fn no_group_is_called_like_a_file_of_the_kernels() {
+        let name = |text: &str| plain(Path::new(text)).to_str().unwrap().to_owned();
+        assert_eq!(name("berth/tasks/0af3/web"), "berth/_tasks/0af3/web");
+        assert_eq!((name("_tasks"), name("cpu.max")), ("__tasks".into(), "_cpu.max".into()), "no two names meet");
+        assert_eq!(name("machine.slice/_x/libpod-1.scope"), "machine.slice/_x/libpod-1.scope");
     }
 
     #[test]

@@ -15,7 +15,8 @@
 //!
 //! # The tree of a node
 //! `PARENT` (limits of what is reserved for the host are enforced here), `PARENT/shims` (a leaf that all shims live in,
-//! outside every task's limits), `PARENT/tasks/TASK/CONTAINER`. On v2 processes live in leaves only.
+//! outside every task's limits), `PARENT/tasks/TASK/CONTAINER`. On v2 processes live in leaves only. On disk `tasks` is
+//! `_tasks`, because every v1 group has a file of that name.
 //!
 //! # v2 or v1
 //! Decided by the file-system type of the mount (`/sys/fs/cgroup`), never by `/proc/self/cgroup`: a hybrid machine has a
@@ -193,7 +194,7 @@ impl Group {
     }
 
     /// How often this group's own memory limit (not that of a group above or below) could not be kept by reclaim. After
-    /// an OOM kill it tells which limit was hit. On v1 it counts every time the limit was reached.
+    /// an OOM kill it tells which limit was hit. On v1 it is how often the limit was reached, as far as the kernel counts.
     pub fn limit_hits(&self) -> Result<u64, OpError> {
         match &*self.tree {
             Tree::V2(mount) => v2::memory_event(&mount.join(&self.path), "memory.events.local", "oom"),

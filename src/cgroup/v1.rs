@@ -17,6 +17,8 @@ const FREEZE_PATIENCE: Duration = Duration::from_secs(2);
 const FREEZE_PAUSE: Duration = Duration::from_micros(200);
 /// A limit that the kernel shows above this is none: the largest multiple of a page that fits.
 const NO_LIMIT: u64 = 0x7FFF_FFFF_FFFF_0000;
+/// The largest allocation that makes the kernel kill: eight pages (`PAGE_ALLOC_COSTLY_ORDER`), of up to 64 KiB.
+const LARGEST_CHARGE: u64 = 8 * 65_536;
 /// The unit of `user_usec`-like values in `cpuacct.stat`: USER_HZ, which is 100 on every architecture berth runs on.
 const NS_PER_TICK: u64 = 10_000_000;
 
@@ -182,7 +184,7 @@ fn set_state(dir: &Path, state: &str) -> Result<(), OpError> {
     }
 }
 
-/// `oom_control` counts in the group of the victim alone. (`failcnt` stays 0 when memory and memsw are equal.)
+/// `oom_control` counts in the group of the victim alone.
 pub(super) fn oom_kills(mounts: &[V1Mount], group: &Path) -> Result<u64, OpError> {
     let Some(dir) = find(mounts, group, Controller::Memory) else { return Ok(0) };
     let mut sum = 0;
@@ -196,7 +198,14 @@ pub(super) fn oom_kills(mounts: &[V1Mount], group: &Path) -> Result<u64, OpError
 
 pub(super) fn limit_hits(mounts: &[V1Mount], group: &Path) -> Result<u64, OpError> {
     let Some(dir) = find(mounts, group, Controller::Memory) else { return Ok(0) };
-    Ok(read_number(&dir.join("memory.failcnt"))? + read_number(&dir.join("memory.memsw.failcnt"))?)
+    let counted = read_number(&dir.join("memory.failcnt"))? + read_number(&dir.join("memory.memsw.failcnt"))?;
+    if counted > 0 {
+        return Ok(counted);
+    }
+    // Both stay 0 when memory and memsw are equal (seen on 6.18): then the peak tells.
+    let peak = read_number(&dir.join("memory.max_usage_in_bytes"))?;
+    let reached = memory_limit(mounts, group)?.is_some_and(|limit| peak.saturating_add(LARGEST_CHARGE) > limit);
+    Ok(u64::from(reached))
 }
 
 pub(super) fn memory_limit(mounts: &[V1Mount], group: &Path) -> Result<Option<u64>, OpError> {
