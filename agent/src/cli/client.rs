@@ -44,6 +44,11 @@ impl Client {
         Self { socket: socket.into() }
     }
 
+    /// The agent's socket.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// Reads a value.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, None::<&()>).await

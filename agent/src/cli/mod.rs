@@ -16,6 +16,7 @@ mod client;
 mod completions;
 mod console;
 mod definition;
+mod doctor;
 mod exec;
 mod failure;
 mod images;
@@ -39,10 +40,10 @@ use std::process::ExitCode;
 
 /// Runs Amazon ECS task definitions on this host, without Docker.
 #[derive(Debug, Parser)]
-#[command(name = "berth", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "berth", version, max_term_width = 100)]
 pub struct Cli {
     /// The agent's socket
-    #[arg(long, global = true, value_name = "PATH", env = "BERTH_SOCKET", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "PATH", env = "BERTH_SOCKET", hide_env_values = true, display_order = 900)]
     socket: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
@@ -74,6 +75,8 @@ enum Command {
     Pull(pull::PullArgs),
     /// List images, or remove them
     Images(images::ImagesArgs),
+    /// Look for what this host lacks, and say how to mend it
+    Doctor(doctor::DoctorArgs),
     /// Print the completion script of a shell
     Completions(completions::CompletionsArgs),
     /// Run the node agent in the foreground
@@ -144,7 +147,48 @@ async fn ask(context: &Context, command: Command) -> Result<Done, failure::Failu
         Command::Node(args) => node::run(context, &args).await,
         Command::Pull(args) => pull::run(context, &args).await,
         Command::Images(args) => images::run(context, &args).await,
+        Command::Doctor(args) => doctor::run(context, &args).await,
         Command::Completions(_) | Command::Agent(_) | Command::ControlPlane(_) => Ok(ExitCode::SUCCESS),
     };
     code.map(Done::Code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{Command, CommandFactory};
+
+    /// The help of `command` and of all below it, in one text.
+    fn help(command: &mut Command, path: &str, out: &mut String) {
+        let text = command.render_help().to_string();
+        let lines: Vec<_> = text.trim_end().lines().map(str::trim_end).collect();
+        out.push_str(&format!("==== {path} ====\n{}\n\n", lines.join("\n")));
+        for child in command.get_subcommands_mut() {
+            let path = format!("{path} {}", child.get_name());
+            if child.get_name() != "help" {
+                help(child, &path, out);
+            }
+        }
+    }
+
+    /// Every change of a help text is seen in review. Accept one with `BERTH_BLESS=1 cargo test -p berth-agent help`.
+    #[test]
+    fn help_texts_are_those_of_the_golden_file() {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let mut found = String::new();
+        help(&mut command, "berth", &mut found);
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
+        if std::env::var_os("BERTH_BLESS").is_some() {
+            std::fs::write(golden, &found).unwrap();
+        }
+        let expected = std::fs::read_to_string(golden).unwrap_or_default();
+        let differing = || found.lines().zip(expected.lines()).find(|(a, b)| a != b);
+        assert!(found == expected, "help has changed, first at {:?}; accept it with BERTH_BLESS=1", differing());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

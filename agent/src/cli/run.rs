@@ -75,13 +75,14 @@ pub(crate) struct RunArgs {
 /// How a task is joined to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Network {
-    /// A bridge of the node; ports are published
+    // Comments, not doc comments: those would turn the whole help into its long form.
+    // A bridge of the node; ports are published.
     Bridge,
-    /// The host's own network
+    // The host's own network.
     Host,
-    /// An address of its own
+    // An address of its own.
     Awsvpc,
-    /// Loopback only
+    // Loopback only.
     None,
 }
 

@@ -7,11 +7,6 @@ pub(crate) fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// The last part of an ARN, or the text itself.
-pub(crate) fn last_part(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
-}
-
 /// A digest short enough for a table, without the name of its algorithm.
 pub(crate) fn short_digest(digest: &str) -> &str {
     let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
@@ -125,7 +120,6 @@ mod tests {
         assert_eq!(short_id("0af3"), "0af3");
         assert_eq!(short_id("0123456789abcdef"), "0123456789ab");
         assert_eq!(short_digest("sha256:0123456789abcdef"), "0123456789ab");
-        assert_eq!(last_part("arn:aws:ecs:local:0:task/default/0af3"), "0af3");
     }
 
     #[test]
