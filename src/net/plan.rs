@@ -1,8 +1,10 @@
 //! What one network namespace gets, decided before anything is made.
 
 use crate::{enum_codec, struct_codec};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Names of the node's own network objects, so that several nodes can share one kernel in tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,45 @@ pub struct IpPrefix {
     pub prefix: u8,
 }
 struct_codec!(IpPrefix { address, prefix });
+
+impl fmt::Display for IpPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// Text is no address with a prefix length.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPrefix {
+    /// It has another form.
+    #[error("`{0}` is no ADDRESS/LENGTH")]
+    Form(String),
+    /// The family has fewer bits.
+    #[error("`{text}` has no such prefix length, limit {limit}")]
+    Length {
+        /// The text.
+        text: String,
+        /// The longest prefix of its family.
+        limit: u8,
+    },
+}
+
+impl FromStr for IpPrefix {
+    type Err = InvalidPrefix;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPrefix> {
+        let form = || InvalidPrefix::Form(text.to_owned());
+        let (address, prefix) = text.split_once('/').ok_or_else(form)?;
+        let address: IpAddr = address.parse().map_err(|_| form())?;
+        let prefix: u8 = prefix.parse().map_err(|_| form())?;
+        let limit = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > limit {
+            Err(InvalidPrefix::Length { text: text.to_owned(), limit })
+        } else {
+            Ok(Self { address, prefix })
+        }
+    }
+}
 
 /// What one network namespace is joined to.
 #[derive(Debug, Clone, PartialEq, Eq)]

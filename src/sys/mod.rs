@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod seccomp;
+pub mod sockopt;
 pub mod spawn;
 pub mod tty;
 pub mod xattr;

@@ -1,0 +1,223 @@
+//! Addresses and routes.
+
+use super::attr;
+use super::netlink::{CREATE, CREATE_NEW, Request, Talk};
+use super::plan::IpPrefix;
+use crate::errno::OpError;
+use netlink_packet_core::Emitable;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+/// Bytes of `struct ifaddrmsg`.
+const IFADDRMSG: usize = 8;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+/// `RT_TABLE_LOCAL`.
+const TABLE_LOCAL: u8 = 255;
+/// `NLM_F_REPLACE`.
+const REPLACE: u16 = 0x100;
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// How many bits an address of that family has.
+pub(crate) fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// Whether `pool` holds `address`.
+pub(crate) fn contains(pool: IpPrefix, address: IpAddr) -> bool {
+    match (pool.address, address) {
+        (IpAddr::V4(p), IpAddr::V4(a)) => mask_v4(p, pool.prefix) == mask_v4(a, pool.prefix),
+        (IpAddr::V6(p), IpAddr::V6(a)) => mask_v6(p, pool.prefix) == mask_v6(a, pool.prefix),
+        _ => false,
+    }
+}
+
+/// The first address of the network that `address` is in.
+pub(crate) fn mask_v4(address: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0))
+}
+
+/// The first address of the network that `address` is in.
+pub(crate) fn mask_v6(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0))
+}
+
+/// Who may use an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Everybody.
+    Global,
+    /// Neighbours on the link may address it, but the kernel never picks it as a source.
+    Host,
+}
+
+/// Gives a link an address. Usable at once: no duplicate address detection.
+pub(crate) fn add(link: u32, address: IpPrefix, scope: Scope, fresh: bool) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.address);
+    message.header.prefix_len = address.prefix;
+    message.header.index = link;
+    message.header.scope = match scope {
+        Scope::Global => AddressScope::Universe,
+        Scope::Host => AddressScope::Host,
+    };
+    message.attributes = vec![AddressAttribute::Local(address.address), AddressAttribute::Address(address.address)];
+    match address.address {
+        IpAddr::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+        IpAddr::V4(a) if address.prefix < 31 && scope == Scope::Global => {
+            let broadcast = a.to_bits() | u32::MAX.checked_shr(address.prefix.into()).unwrap_or(0);
+            message.attributes.push(AddressAttribute::Broadcast(Ipv4Addr::from_bits(broadcast)));
+        }
+        IpAddr::V4(_) => {}
+    }
+    let flags = if fresh { CREATE_NEW } else { CREATE | REPLACE };
+    request(RTM_NEWADDR, flags, &message, "add address", address.to_string())
+}
+
+/// Takes an address from a link.
+pub(crate) fn delete(link: u32, address: IpPrefix) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.address);
+    message.header.prefix_len = address.prefix;
+    message.header.index = link;
+    message.attributes = vec![AddressAttribute::Local(address.address)];
+    request(RTM_DELADDR, 0, &message, "delete address", address.to_string())
+}
+
+fn request(kind: u16, flags: u16, message: &AddressMessage, op: &'static str, object: String) -> Request {
+    let mut payload = vec![0; message.buffer_len()];
+    message.emit(&mut payload);
+    Request { kind, flags, payload, op, object }
+}
+
+/// Whether the address is one that the kernel gives to links by itself.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(a) if a.segments()[0] & 0xffc0 == 0xfe80)
+}
+
+/// All addresses of the conversation's namespace with the links they are on.
+pub(crate) fn list(talk: &mut Talk) -> Result<Vec<(u32, IpPrefix)>, OpError> {
+    let mut found = Vec::new();
+    let message = AddressMessage::default();
+    let query = request(RTM_GETADDR, 0, &message, "list addresses of", "this namespace".to_owned());
+    talk.dump(&query, |kind, payload| {
+        if kind == RTM_NEWADDR {
+            found.extend(parse(payload));
+        }
+    })?;
+    Ok(found)
+}
+
+fn parse(payload: &[u8]) -> Option<(u32, IpPrefix)> {
+    let header = payload.get(..IFADDRMSG)?;
+    let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+    let attrs = payload.get(IFADDRMSG..)?;
+    // On a point-to-point link ADDRESS is the other side; IPv6 has no LOCAL elsewhere.
+    let address = attr::find(attrs, IFA_LOCAL).or_else(|| attr::find(attrs, IFA_ADDRESS))?;
+    Some((index, IpPrefix { address: ip(address.value)?, prefix: header[1] }))
+}
+
+/// An address from the bytes of an attribute.
+pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(IpAddr::from(v4));
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+fn route(message: &RouteMessage, op: &'static str, object: String) -> Request {
+    let mut payload = vec![0; message.buffer_len()];
+    message.emit(&mut payload);
+    Request { kind: RTM_NEWROUTE, flags: CREATE | REPLACE, payload, op, object }
+}
+
+fn route_message(to: IpPrefix, link: u32, scope: RouteScope) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(to.address);
+    message.header.destination_prefix_length = to.prefix;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = scope;
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Oif(link));
+    if to.prefix > 0 {
+        message.attributes.push(RouteAttribute::Destination(to.address.into()));
+    }
+    message
+}
+
+/// Routes everything of the gateway's family through it.
+pub(crate) fn add_default_route(link: u32, gateway: IpAddr) -> Request {
+    let unspecified = match gateway {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut message = route_message(IpPrefix { address: unspecified, prefix: 0 }, link, RouteScope::Universe);
+    message.attributes.push(RouteAttribute::Gateway(gateway.into()));
+    route(&message, "add default route by", gateway.to_string())
+}
+
+/// Says that a network is reached directly on a link.
+pub(crate) fn add_link_route(link: u32, to: IpPrefix) -> Request {
+    // IPv6 knows no scopes of routes and refuses none.
+    let scope = if to.address.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    route(&route_message(to, link, scope), "add route to", to.to_string())
+}
+
+/// Takes packets for ::1 that arrive on `link` as the node's own: answers of tasks to clients on ::1, once connection
+/// tracking has put the client's address back.
+pub(crate) fn accept_loopback_v6(link: u32) -> Request {
+    let to = IpPrefix { address: Ipv6Addr::LOCALHOST.into(), prefix: 128 };
+    let mut message = route_message(to, link, RouteScope::Universe);
+    message.header.table = TABLE_LOCAL;
+    message.header.kind = RouteType::Local;
+    // IPv6 lets routes of one destination stand side by side: a higher metric keeps the one on `lo` first.
+    message.attributes.push(RouteAttribute::Priority(1024));
+    route(&message, "accept ::1 on link", link.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str, prefix: u8) -> IpPrefix {
+        IpPrefix { address: text.parse().unwrap(), prefix }
+    }
+
+    #[test]
+    fn an_address_is_read_back_from_its_own_message() {
+        for address in [prefix("172.30.0.2", 16), prefix("fd00::2", 64), prefix("10.0.0.1", 32)] {
+            let request = add(7, address, Scope::Global, true);
+            assert_eq!(parse(&request.payload), Some((7, address)));
+        }
+    }
+
+    #[test]
+    fn pools_hold_their_own_addresses_only() {
+        assert!(contains(prefix("172.30.0.1", 16), "172.30.255.9".parse().unwrap()));
+        assert!(!contains(prefix("172.30.0.1", 16), "172.31.0.1".parse().unwrap()));
+        assert!(contains(prefix("0.0.0.0", 0), "1.2.3.4".parse().unwrap()));
+        assert!(contains(prefix("fd00::1", 64), "fd00::ffff".parse().unwrap()));
+        assert!(!contains(prefix("fd00::1", 64), "172.30.0.1".parse().unwrap()));
+        assert!(contains(prefix("10.1.1.1", 32), "10.1.1.1".parse().unwrap()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn foreign_addresses_never_panic(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+    }
+}
