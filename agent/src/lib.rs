@@ -32,4 +32,5 @@ pub mod aws;
 pub mod capacity;
 pub mod cli;
 pub mod config;
+pub mod registry;
 pub mod task;

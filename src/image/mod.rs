@@ -25,8 +25,8 @@
 //! A process that dies leaves files in `tmp` and `ingest`, and perhaps a directory in `l` without an index entry: all are
 //! removed at the next start. A machine that dies may also lose file data that was never written back. Syncing each layer
 //! would make every pull wait for the disk, so an index entry names the boot it was made in until [`Store::settle`] has
-//! synced the file system: an entry of another boot is not believed, and the layer is pulled again. Leases and image
-//! records are small and are synced when written.
+//! synced the file system: an entry of another boot is not believed, and the layer is pulled again. Records and
+//! configurations that are lost or torn are pulled again as well. Leases are synced before anything relies on them.
 //!
 //! # Who may remove what
 //!

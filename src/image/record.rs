@@ -68,9 +68,9 @@ impl Stored {
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Parse { what: path.display().to_string(), source })
     }
 
-    pub(super) fn write(&self, path: &Path, durable: Durable) -> Result<(), StoreError> {
+    pub(super) fn write(&self, path: &Path) -> Result<(), StoreError> {
         let bytes = serde_json::to_vec(self).expect("text and numbers are JSON");
-        Ok(files::replace(path, &bytes, durable)?)
+        Ok(files::replace(path, &bytes, Durable::No)?)
     }
 }
 
@@ -100,8 +100,8 @@ impl Store {
         self.path("images", &Digest::of(reference.as_bytes()).hex())
     }
 
-    /// Enters an image under its name, durably; an older one of that name is replaced. All its layers and its
-    /// configuration must be here.
+    /// Enters an image under its name; an older one of that name is replaced. All its layers and its configuration must be
+    /// here. Lost with the machine before [`Store::settle`], it is pulled again, as its layers are.
     pub fn record(&self, image: &ImageRecord) -> Result<(), StoreError> {
         let stored = Stored {
             reference: image.reference.clone(),
@@ -116,7 +116,7 @@ impl Store {
         if let Some(missing) = stored.layers.iter().find(|l| !state.layers.contains_key(&l.chain)) {
             return Err(StoreError::NoLayer(missing.chain));
         }
-        stored.write(&self.image_path(&image.reference), Durable::Yes)?;
+        stored.write(&self.image_path(&image.reference))?;
         state.images.insert(image.reference.clone(), stored);
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Store {
         let mut state = self.state();
         let Some(image) = state.images.get_mut(reference) else { return Ok(()) };
         image.used_at = seconds(now);
-        image.write(&self.image_path(reference), Durable::No)
+        image.write(&self.image_path(reference))
     }
 
     /// Forgets the name of an image and removes what nothing else needs; `false` when there is no such name.
