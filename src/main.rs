@@ -1,7 +1,7 @@
-//! berth-runtime
+//! The runtime, the shim and its workers: see `berth_runtime::cli`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    berth_runtime::cli::main()
 }

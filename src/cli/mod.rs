@@ -1,3 +1,24 @@
 //! The OCI verbs, and the entry points of the shim and its workers.
+//!
+//! The command line is runc's, parsed by hand: options of the program, a verb, options of the verb. Standard output
+//! holds what was asked for, standard error the reasons; exit codes are runc's (1 when a verb failed, the container's
+//! own for `run` and `exec`).
 
+mod args;
+mod log;
 pub mod node_net;
+mod oci;
+mod show;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Carries out the command line of this process.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match args.first().and_then(|verb| verb.to_str()) {
+        // Entry points of our own, which take no options of the program.
+        Some("node-net") => node_net::main(args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned())),
+        _ => oci::main(args),
+    }
+}

@@ -132,6 +132,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let Some(process) = &plan.process else {
         return Err(SpecError { field: "process".into(), problem: "is missing".into() }.into());
     };
+    super::resources::restrict_devices(l.cgroup, &plan.resources.devices)?;
     let cgroup_dir = l.cgroup.dir_fd()?;
     let mut prepared = Prepared {
         plan,

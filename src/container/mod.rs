@@ -1,7 +1,25 @@
 //! An OCI container: its state, one file per verb, and its init as ordered stages.
+//!
+//! ```text
+//!               worker of the shim            OCI verbs (`cli`)
+//!                       │            create start run kill pause delete exec ── state: the table under --root
+//!                       └──────┬───────────────┘
+//!          launch (host's namespaces) / exec (joins a container's)
+//!                       clone3 │      ↑ InitError: stage, act, object, errno
+//!                     init: stages in a fixed order ─→ program: identity, filter, directory, execve
+//! ```
+//! Failure arrows: what the init cannot do is an [`report::InitError`] to whoever launched it; whoever launched takes
+//! back what it made (group, record) and tells the first error. The init's mounts and namespaces die with it.
 
+pub mod create;
+pub mod delete;
 mod init;
+pub mod kill;
 pub mod launch;
 mod program;
 pub mod report;
+pub mod resources;
+pub mod run;
+pub mod start;
+pub mod state;
 mod terminal;

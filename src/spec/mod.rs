@@ -13,7 +13,7 @@ mod mounts;
 mod process;
 
 pub use mounts::{Bind, Mount, MountKind};
-pub use process::{Capabilities, Process, Rlimit};
+pub use process::{Capabilities, Process, Rlimit, check as check_process};
 
 use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, Spec};
 use std::ffi::CString;

@@ -1,0 +1,173 @@
+//! `create`: a container whose init waits at the gate. A failure takes everything back.
+
+use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
+use super::resources;
+use super::state::{Record, Slot, StateError, Table, group, start_time};
+use crate::cgroup::Group;
+use crate::errno::{OpContext, OpError};
+use crate::spec::Plan;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What to create.
+#[derive(Debug)]
+pub struct Create<'a> {
+    /// Its id, free in the table.
+    pub id: &'a str,
+    /// Its bundle.
+    pub bundle: &'a Path,
+    /// Where its init's pid is written for the caller.
+    pub pid_file: Option<&'a Path>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve: u32,
+    /// Standard streams of the program.
+    pub stdio: [BorrowedFd<'a>; 3],
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub enum VerbError {
+    /// The table refused.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The container cannot be launched.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The kernel refused something else.
+    #[error(transparent)]
+    Op(#[from] OpError),
+}
+
+/// A container that was created, and what its creator still holds.
+#[derive(Debug)]
+pub struct Created {
+    /// Its place in the table, locked.
+    pub slot: Slot,
+    /// Its init.
+    pub launched: Launched,
+    /// Its group.
+    pub group: Group,
+}
+
+/// Creates a container.
+pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
+    let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
+    let plan = read_plan(&bundle)?;
+    let slot = table.claim(c.id)?;
+    let made = fifo(&slot.gate()).and_then(|gate| Ok((gate, fifo(&slot.report())?)));
+    let (gate, report) = match made {
+        Ok(ends) => ends,
+        Err(e) => return Err(undo(slot, None, e.into())),
+    };
+    create_in(slot, &plan, &bundle, c, gate.as_fd(), report.as_fd())
+}
+
+/// As [`create`], with the slot claimed and the gate chosen by the caller.
+pub(super) fn create_in(
+    slot: Slot,
+    plan: &Plan,
+    bundle: &Path,
+    c: &Create<'_>,
+    gate: BorrowedFd<'_>,
+    report: BorrowedFd<'_>,
+) -> Result<Created, VerbError> {
+    let path = cgroup_path(plan, c.id);
+    let group = match group(&path) {
+        Ok(group) => group,
+        Err(e) => return Err(undo(slot, None, e.into())),
+    };
+    let created = make(&slot, plan, bundle, c, &group, gate, report);
+    match created {
+        Ok(launched) => Ok(Created { slot, launched, group }),
+        Err(e) => Err(undo(slot, Some(&group), e)),
+    }
+}
+
+fn make(
+    slot: &Slot,
+    plan: &Plan,
+    bundle: &Path,
+    c: &Create<'_>,
+    group: &Group,
+    gate: BorrowedFd<'_>,
+    report: BorrowedFd<'_>,
+) -> Result<Launched, VerbError> {
+    let mut record = new_record(plan, bundle, c, group);
+    // Before anything is made, so that `delete --force` finds what a killed create leaves.
+    slot.write(&record)?;
+    group.create()?;
+    group.apply(&resources::limits(&plan.resources))?;
+    let launch = Launch {
+        id: c.id,
+        bundle,
+        cgroup: group,
+        netns: None,
+        stdio: c.stdio,
+        sibling: false,
+        gate,
+        report,
+        preserve: c.preserve,
+    };
+    let launched = launch_plan(&launch, plan)?;
+    record.pid = launched.pid;
+    record.start_time = start_time(launched.pid).unwrap_or(0);
+    let recorded = slot.write(&record).map_err(VerbError::from).and_then(|()| match c.pid_file {
+        Some(path) => Ok(write_pid_file(path, launched.pid)?),
+        None => Ok(()),
+    });
+    if recorded.is_err() {
+        let _ = crate::sys::pidfd::signal(&launched.pidfd, libc::SIGKILL);
+        let _ = crate::sys::pidfd::wait(&launched.pidfd);
+    }
+    recorded.map(|()| launched)
+}
+
+fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Record {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Record {
+        oci_version: plan.version.clone(),
+        id: c.id.into(),
+        pid: 0,
+        start_time: 0,
+        bundle: bundle.into(),
+        rootfs: bundle.join(plan.root.as_deref().unwrap_or(Path::new("rootfs"))),
+        cgroup: group.path().into(),
+        created_ms: since_epoch.as_millis() as u64,
+        annotations: plan.annotations.clone(),
+    }
+}
+
+/// Writes a pid for a caller that watches the file: whole when it appears.
+pub fn write_pid_file(path: &Path, pid: u32) -> Result<(), OpError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!(".{name}"));
+    std::fs::write(&new, pid.to_string()).op("write", &new)?;
+    std::fs::rename(&new, path).op("write", path)
+}
+
+fn cgroup_path(plan: &Plan, id: &str) -> PathBuf {
+    match &plan.cgroups_path {
+        Some(path) if !path.as_os_str().is_empty() => path.clone(),
+        // Of its own at the top: a parent shared by all would have to be kept or removed by somebody.
+        _ => PathBuf::from(format!("berth-runtime-{id}")),
+    }
+}
+
+/// Opened for both directions, a FIFO has a reader and a writer from the start: nobody waits in open(2), and the init
+/// sees no end of file between one writer and the next.
+fn fifo(path: &Path) -> Result<OwnedFd, OpError> {
+    nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).op("make", path)?;
+    nix::fcntl::open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).op("open", path)
+}
+
+/// Takes back what was made; the first error is the one to tell.
+fn undo(slot: Slot, group: Option<&Group>, first: VerbError) -> VerbError {
+    if let Some(group) = group {
+        let _ = group.remove();
+    }
+    let _ = slot.remove();
+    first
+}

@@ -1,0 +1,66 @@
+//! `kill`, `pause` and `resume`.
+
+use super::create::VerbError;
+use super::state::{StateError, Status, Table, group, start_time};
+use crate::errno::OpContext;
+use crate::sys::pidfd;
+
+/// Sends a signal, by number, to the init; with `all` to every process of the container.
+pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbError> {
+    let record = table.read(id)?;
+    let status = table.status(&record)?;
+    if all {
+        let group = group(&record.cgroup)?;
+        if signal == libc::SIGKILL {
+            return Ok(group.kill()?);
+        }
+        for pid in group.procs()? {
+            match pidfd::open(pid).and_then(|process| pidfd::signal(process, signal)) {
+                Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e).op("signal process", pid.to_string())?,
+                _ => {}
+            }
+        }
+        return Ok(());
+    }
+    if status == Status::Stopped {
+        return Err(StateError::Wrong { verb: "kill", status }.into());
+    }
+    let gone = |e: &std::io::Error| e.raw_os_error() == Some(libc::ESRCH);
+    let process = match pidfd::open(record.pid) {
+        Err(e) if gone(&e) => return Err(StateError::Wrong { verb: "kill", status: Status::Stopped }.into()),
+        other => other.op("open process", record.pid.to_string())?,
+    };
+    // The descriptor means one process for good: check now that it is the right one.
+    if start_time(record.pid) != Some(record.start_time) {
+        return Err(StateError::Wrong { verb: "kill", status: Status::Stopped }.into());
+    }
+    match pidfd::signal(&process, signal) {
+        Err(e) if gone(&e) => return Err(StateError::Wrong { verb: "kill", status: Status::Stopped }.into()),
+        other => other.op("signal process", record.pid.to_string())?,
+    }
+    if status == Status::Paused && signal == libc::SIGKILL {
+        // On v1 a frozen process does not even die.
+        group(&record.cgroup)?.thaw()?;
+    }
+    Ok(())
+}
+
+/// Stops every process of a running container.
+pub fn pause(table: &Table, id: &str) -> Result<(), VerbError> {
+    let slot = table.open(id)?;
+    let record = slot.read()?;
+    match slot.status(&record)? {
+        Status::Running | Status::Created => Ok(group(&record.cgroup)?.freeze()?),
+        status => Err(StateError::Wrong { verb: "pause", status }.into()),
+    }
+}
+
+/// Lets the processes of a paused container go on.
+pub fn resume(table: &Table, id: &str) -> Result<(), VerbError> {
+    let slot = table.open(id)?;
+    let record = slot.read()?;
+    match slot.status(&record)? {
+        Status::Paused => Ok(group(&record.cgroup)?.thaw()?),
+        status => Err(StateError::Wrong { verb: "resume", status }.into()),
+    }
+}

@@ -1,0 +1,347 @@
+//! The table of containers that the OCI verbs share: a directory per container under `--root`.
+//!
+//! ```text
+//! ROOT/ID/state.json   the record, replaced whole by rename
+//! ROOT/ID/lock         record lock (fcntl) held by the verb that changes the container
+//! ROOT/ID/gate         FIFO: exists until the container is started; a byte in it lets the init go
+//! ROOT/ID/report       FIFO: what the init says after the gate
+//!
+//! creating ──create──→ created ──start──→ running ⇄ paused
+//!  (record, no pid)       └──────────┬───────┴── init ends ──→ stopped ──delete──→ gone
+//! ```
+//! What a container is doing is never stored: it follows from the init (alive or not, by pid and start time), the gate
+//! (there or not) and the freezer.
+
+use crate::cgroup::{Controller, Group, Hierarchies};
+use crate::errno::{OpContext, OpError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the cgroup hierarchies are mounted.
+pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
+
+/// Why a verb was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The id cannot be a directory's name.
+    #[error("invalid container id `{0}`: letters, digits, `_`, `+`, `-` and `.` only, 1024 at most")]
+    InvalidId(String),
+    /// There is one of that id.
+    #[error("container with id exists: `{0}`")]
+    Exists(String),
+    /// There is none of that id.
+    #[error("container does not exist: `{0}`")]
+    Missing(String),
+    /// It is in a state in which the verb means nothing.
+    #[error("cannot {verb} a container that is {status}")]
+    Wrong {
+        /// What was asked.
+        verb: &'static str,
+        /// What it is doing.
+        status: Status,
+    },
+    /// The kernel refused something.
+    #[error("use the state of a container")]
+    Op(#[from] OpError),
+    /// The record cannot be read.
+    #[error("read the state of container `{id}`")]
+    Damaged {
+        /// Whose.
+        id: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+/// What a container is doing, by the runtime specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is being made.
+    Creating,
+    /// Its init waits at the gate.
+    Created,
+    /// Its program runs.
+    Running,
+    /// All of its processes are stopped.
+    Paused,
+    /// Its init has ended.
+    Stopped,
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// What is known of a container for good, once it is created.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Version of the document it was made from.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Its init in the host's pid namespace; 0 while there is none yet.
+    pub pid: u32,
+    /// When that process began, in the kernel's ticks since boot: with the pid it is unique.
+    pub start_time: u64,
+    /// Its bundle, absolute.
+    pub bundle: PathBuf,
+    /// Its root file system, absolute.
+    pub rootfs: PathBuf,
+    /// Its group below the hierarchies' mounts.
+    pub cgroup: PathBuf,
+    /// When it was created, milliseconds since the epoch.
+    pub created_ms: u64,
+    /// Annotations of the document.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    root: PathBuf,
+}
+
+/// One container's place in the table, locked against other verbs for as long as this lives.
+#[derive(Debug)]
+pub struct Slot {
+    dir: PathBuf,
+    id: String,
+    /// A record lock is the process's own: unlike one of flock(2) it is not inherited by the init, which would hold it
+    /// until its program runs.
+    _lock: File,
+}
+
+impl Table {
+    /// The table under `root`, which is made when the first container is.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn dir(&self, id: &str) -> Result<PathBuf, StateError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.');
+        if id.is_empty() || id.len() > 1024 || id == "." || id == ".." || !id.bytes().all(plain) {
+            return Err(StateError::InvalidId(id.into()));
+        }
+        Ok(self.root.join(id))
+    }
+
+    /// Takes the id for a new container.
+    pub fn claim(&self, id: &str) -> Result<Slot, StateError> {
+        let dir = self.dir(id)?;
+        std::fs::create_dir_all(&self.root).op("make", &self.root)?;
+        match nix::unistd::mkdir(&dir, nix::sys::stat::Mode::S_IRWXU) {
+            Ok(()) => {}
+            Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
+            Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
+        }
+        lock(dir, id)
+    }
+
+    /// Locks a container that exists. Waits for the verb that has it.
+    pub fn open(&self, id: &str) -> Result<Slot, StateError> {
+        let dir = self.dir(id)?;
+        if !dir.is_dir() {
+            return Err(StateError::Missing(id.into()));
+        }
+        lock(dir, id)
+    }
+
+    /// Reads a container's record without its lock.
+    pub fn read(&self, id: &str) -> Result<Record, StateError> {
+        read(&self.dir(id)?, id)
+    }
+
+    /// What the container of `record` is doing.
+    pub fn status(&self, record: &Record) -> Result<Status, StateError> {
+        status(&self.dir(&record.id)?, record)
+    }
+
+    /// The ids in the table, sorted.
+    pub fn ids(&self) -> Result<Vec<String>, StateError> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(OpError::new("list", self.root.display().to_string(), e).into()),
+        };
+        let mut ids: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+fn lock(dir: PathBuf, id: &str) -> Result<Slot, StateError> {
+    let path = dir.join("lock");
+    let file = match File::options().write(true).create(true).truncate(false).open(&path) {
+        Ok(file) => file,
+        // Deleted since we looked.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StateError::Missing(id.into())),
+        Err(e) => return Err(OpError::new("open", path.display().to_string(), e).into()),
+    };
+    let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&whole)).op("lock", &path)?;
+    if !dir.is_dir() {
+        return Err(StateError::Missing(id.into()));
+    }
+    Ok(Slot { dir, id: id.into(), _lock: file })
+}
+
+fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
+    let path = dir.join("state.json");
+    match std::fs::read(&path) {
+        Ok(json) => serde_json::from_slice(&json).map_err(|source| StateError::Damaged { id: id.into(), source }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StateError::Missing(id.into())),
+        Err(e) => Err(OpError::new("read", path.display().to_string(), e).into()),
+    }
+}
+
+fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
+    if record.pid == 0 {
+        return Ok(Status::Creating);
+    }
+    if start_time(record.pid) != Some(record.start_time) {
+        return Ok(Status::Stopped);
+    }
+    if dir.join("gate").exists() {
+        return Ok(Status::Created);
+    }
+    Ok(if frozen(&group(&record.cgroup)?) { Status::Paused } else { Status::Running })
+}
+
+/// The group at `path` of this machine.
+pub fn group(path: &Path) -> Result<Group, OpError> {
+    Ok(Hierarchies::detect(Path::new(CGROUP_MOUNT))?.group(path))
+}
+
+fn frozen(group: &Group) -> bool {
+    let Some(dir) = group.controller_dir(Controller::Freezer) else { return false };
+    let says = |name: &str, frozen: &str| {
+        std::fs::read_to_string(dir.join(name)).is_ok_and(|text| text.trim_end().lines().any(|line| line == frozen))
+    };
+    says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING") || says("cgroup.freeze", "1")
+}
+
+/// When a living process began; `None` when it is gone or only waits to be reaped.
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, parentheses too: what follows the last one is fixed. State is field 3, start 22.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+impl Slot {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The FIFO that lets the init go.
+    pub fn gate(&self) -> PathBuf {
+        self.dir.join("gate")
+    }
+
+    /// The FIFO through which the init reports.
+    pub fn report(&self) -> PathBuf {
+        self.dir.join("report")
+    }
+
+    /// The record.
+    pub fn read(&self) -> Result<Record, StateError> {
+        read(&self.dir, &self.id)
+    }
+
+    /// What the container is doing.
+    pub fn status(&self, record: &Record) -> Result<Status, StateError> {
+        status(&self.dir, record)
+    }
+
+    /// Writes the record, whole or not at all. Nothing is synced: the table dies with the boot.
+    pub fn write(&self, record: &Record) -> Result<(), StateError> {
+        let (path, new) = (self.dir.join("state.json"), self.dir.join("state.json.new"));
+        let json = serde_json::to_vec(record).map_err(|source| StateError::Damaged { id: self.id.clone(), source })?;
+        std::fs::write(&new, json).op("write", &new)?;
+        std::fs::rename(&new, &path).op("replace", &path)?;
+        Ok(())
+    }
+
+    /// Takes the container out of the table.
+    pub fn remove(self) -> Result<(), StateError> {
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(OpError::new("remove", self.dir.display().to_string(), e).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(pid: u32) -> Record {
+        Record {
+            oci_version: "1.0.2".into(),
+            id: "c".into(),
+            pid,
+            start_time: start_time(pid).unwrap_or(0),
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            cgroup: "berth-test-none".into(),
+            created_ms: 0,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_once_and_free_again_when_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = Table::new(dir.path());
+        let slot = table.claim("c").unwrap();
+        assert!(matches!(table.claim("c"), Err(StateError::Exists(_))));
+        slot.remove().unwrap();
+        table.claim("c").unwrap();
+    }
+
+    #[test]
+    fn ids_that_would_leave_the_table_are_refused() {
+        let table = Table::new("/nowhere");
+        for id in ["", ".", "..", "a/b", "a b", "ü"] {
+            assert!(matches!(table.claim(id), Err(StateError::InvalidId(_))), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_live_init_is_created_until_its_gate_is_gone_and_then_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Table::new(dir.path()).claim("c").unwrap();
+        let record = record(std::process::id());
+        std::fs::write(slot.gate(), "").unwrap();
+        assert_eq!(slot.status(&record).unwrap(), Status::Created);
+        std::fs::remove_file(slot.gate()).unwrap();
+        assert_eq!(slot.status(&record).unwrap(), Status::Running);
+    }
+
+    #[test]
+    fn another_process_with_the_same_pid_is_not_the_init() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Table::new(dir.path()).claim("c").unwrap();
+        let mut record = record(std::process::id());
+        record.start_time += 1;
+        assert_eq!(slot.status(&record).unwrap(), Status::Stopped);
+    }
+}
