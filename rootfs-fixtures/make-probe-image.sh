@@ -4,15 +4,8 @@
 . "$(dirname "$0")/fixture.sh"
 "$root/scripts/need" umoci
 busybox=$("$here/make-busybox-image.sh")
-probe=${BERTH_PROBE_STATIC:-}
-if [ -z "$probe" ]; then
-    # crt-static cannot be chosen for one package of a build: an invocation and a target directory of its own. Without
-    # --target the flag would reach build scripts and procedural macros, which must stay dynamic.
-    target=$(rustc -vV | sed -n 's/^host: //p')
-    (cd "$root" && CARGO_TARGET_DIR="$fixtures/probe-build" RUSTFLAGS="-C target-feature=+crt-static" \
-        cargo build --quiet --locked --package probe --target "$target" >&2)
-    probe=$fixtures/probe-build/$target/debug/probe
-fi
+# Built by the caller where root has no toolchain of its own.
+probe=${BERTH_PROBE_STATIC:-$("$here/build-static-probe.sh")}
 fixture probe-image "$(sha256sum "$probe") $busybox"
 
 cp -a "$busybox/layout" "$new/layout"
