@@ -10,7 +10,7 @@ use std::process::Command;
 /// A thing that was left behind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leftover {
-    /// A process: its pid inside the host, its state and its command line.
+    /// A process: its pid inside the host and its command line.
     Process(String),
     /// A mount point and what is mounted there. Pinned namespaces are among them (`nsfs`).
     Mount(String),
@@ -52,19 +52,17 @@ pub(crate) fn beyond(baseline: &Baseline, pid: u32, place: &Place) -> Vec<Leftov
 
 fn processes(proc: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let status = read(entry.path().join("status"));
-            let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).unwrap_or("?");
-            let line = read(entry.path().join("cmdline")).replace('\0', " ");
-            // A process that ended between the listing and now has no status.
-            let name = if line.is_empty() { field("Name:").to_owned() } else { line };
-            (!status.is_empty())
-                .then(|| format!("{pid} {} {}", field("State:").chars().take(1).collect::<String>(), name.trim()))
-        })
-        // The state of the host's own two (`sh`, `cat`) changes; they are who they are by pid.
-        .filter(|text| !text.starts_with("1 ") && !text.ends_with(" cat"))
+    entries.filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = read(entry.path().join("status"));
+        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).unwrap_or("?");
+        let line = read(entry.path().join("cmdline")).replace('\0', " ");
+        let name = if line.is_empty() { field("Name:").to_owned() } else { line };
+        // Other states come and go; this one stays until somebody asks for the exit code.
+        let zombie = if field("State:").starts_with('Z') { " (zombie)" } else { "" };
+        // A process that ended between the listing and now has no status.
+        (!status.is_empty()).then(|| format!("{pid} {}{zombie}", name.trim()))
+    })
 }
 
 fn mounts(mountinfo: &str) -> impl Iterator<Item = String> {
