@@ -1,7 +1,7 @@
 //! The host itself: the helper process, its namespaces and its directories.
 
 use crate::child::Running;
-use crate::leftovers::{self, Baseline, Leftover};
+use crate::leftovers::{self, Baseline, Helpers, Leftover};
 use crate::stale::Place;
 use std::fmt::Write as _;
 use std::fs;
@@ -15,8 +15,7 @@ pub struct TestHost {
     name: String,
     /// `unshare`, the parent of the host's pid 1. Its standard input is the pipe that the host lives by.
     helper: Child,
-    /// The host's pid 1, as this process sees it.
-    pid: u32,
+    helpers: Helpers,
     baseline: Baseline,
     /// Directory and cgroup that outlive the namespaces. Dropped after the helper has ended.
     place: Place,
@@ -46,14 +45,14 @@ impl TestHost {
         let mut lines = BufReader::new(helper.stdout.take().expect("stdout is piped"));
         let mut first = String::new();
         lines.read_line(&mut first).unwrap_or_else(|e| panic!("read from test host `{name}`: {e}"));
-        let Some(pid) = first.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok()) else {
+        let Some(helpers) = ready(&first) else {
             let mut rest = String::new();
             let _ = lines.read_to_string(&mut rest);
             let status = helper.wait();
             panic!("test host `{name}` did not start ({status:?}): {first}{rest}");
         };
-        let baseline = leftovers::baseline(pid, &place);
-        Self { name: name.to_owned(), helper, pid, baseline, place }
+        let baseline = leftovers::baseline(helpers, &place);
+        Self { name: name.to_owned(), helper, helpers, baseline, place }
     }
 
     /// The name it was given.
@@ -63,7 +62,7 @@ impl TestHost {
 
     /// The host's pid 1 as this process sees it, for `/proc/PID/ns/net` and the like.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.helpers.init
     }
 
     /// A directory of the host's own on a real file system, empty at first, under the same path inside and outside.
@@ -74,7 +73,7 @@ impl TestHost {
     /// How this process reaches a path of the host: `host.outside("/run/berth")`.
     pub fn outside(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
-        Path::new("/proc").join(self.pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
+        Path::new("/proc").join(self.pid().to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// The directories of a control group of the host, as this process reaches them: one on cgroup v2, one per
@@ -93,7 +92,7 @@ impl TestHost {
     /// `nsenter`; [`TestHost::spawn`] knows the program's own pid.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid.to_string()]);
+        command.args(["--target", &self.pid().to_string()]);
         command.args(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"]).arg(program);
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
@@ -124,12 +123,12 @@ impl TestHost {
     /// What is on the host that was not there when it started: processes, mounts, links, nftables rules, open ports,
     /// control groups. Empty when everything was cleaned up.
     pub fn leftovers(&self) -> Vec<Leftover> {
-        leftovers::beyond(&self.baseline, self.pid, &self.place)
+        leftovers::beyond(&self.baseline, self.helpers, &self.place)
     }
 
     /// Takes what is there now as the baseline of [`TestHost::leftovers`].
     pub fn rebase(&mut self) {
-        self.baseline = leftovers::baseline(self.pid, &self.place);
+        self.baseline = leftovers::baseline(self.helpers, &self.place);
     }
 
     /// Waits until nothing is left on the host, and panics with the list when something stays longer than 5 s.
@@ -183,8 +182,14 @@ fn script(name: &str, place: &Place, shared: bool) -> String {
         s.push_str("mount --make-rshared /\n");
     }
     // The shell reaps what is orphaned while it waits; stdin must be named, or the shell gives /dev/null instead.
-    s.push_str("exec 3<&0\ncat <&3 >/dev/null &\necho ready $0\nwait $!\n' $pid\n");
+    s.push_str("exec 3<&0\ncat <&3 >/dev/null &\necho ready $0 $!\nwait $!\n' $pid\n");
     s
+}
+
+/// What the script says last: `ready INIT READER`.
+fn ready(line: &str) -> Option<Helpers> {
+    let (init, reader) = line.trim().strip_prefix("ready ")?.split_once(' ')?;
+    Some(Helpers { init: init.parse().ok()?, reader: reader.parse().ok()? })
 }
 
 /// Reads a file that may be of another process's view of the machine; missing is empty.

@@ -26,11 +26,21 @@ pub enum Leftover {
 
 pub(crate) type Baseline = BTreeSet<Leftover>;
 
-/// Everything there is on the host of that pid 1.
-pub(crate) fn baseline(pid: u32, place: &Place) -> Baseline {
+/// The host's own two processes, which are never left over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Helpers {
+    /// Pid 1 of the host, as this process sees it.
+    pub(crate) init: u32,
+    /// The one that reads the pipe, as the host sees it.
+    pub(crate) reader: u32,
+}
+
+/// Everything there is on the host.
+pub(crate) fn baseline(helpers: Helpers, place: &Place) -> Baseline {
+    let pid = helpers.init;
     let proc = format!("/proc/{pid}");
     let mut all = Baseline::new();
-    all.extend(processes(&Path::new(&proc).join("root/proc")).map(Leftover::Process));
+    all.extend(processes(&Path::new(&proc).join("root/proc"), helpers.reader).map(Leftover::Process));
     all.extend(mounts(&read(format!("{proc}/mountinfo"))).map(Leftover::Mount));
     let links = fs::read_dir(format!("{proc}/root/sys/class/net")).into_iter().flatten().flatten();
     all.extend(links.map(|e| Leftover::Link(e.file_name().to_string_lossy().into_owned())));
@@ -46,14 +56,17 @@ pub(crate) fn baseline(pid: u32, place: &Place) -> Baseline {
 }
 
 /// What is there now and was not in `baseline`.
-pub(crate) fn beyond(baseline: &Baseline, pid: u32, place: &Place) -> Vec<Leftover> {
-    self::baseline(pid, place).difference(baseline).cloned().collect()
+pub(crate) fn beyond(baseline: &Baseline, helpers: Helpers, place: &Place) -> Vec<Leftover> {
+    self::baseline(helpers, place).difference(baseline).cloned().collect()
 }
 
-fn processes(proc: &Path) -> impl Iterator<Item = String> {
+fn processes(proc: &Path, reader: u32) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
-    entries.filter_map(|entry| {
+    entries.filter_map(move |entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        if pid == 1 || pid == reader {
+            return None;
+        }
         let status = read(entry.path().join("status"));
         let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).unwrap_or("?");
         let line = read(entry.path().join("cmdline")).replace('\0', " ");
