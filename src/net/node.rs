@@ -84,6 +84,9 @@ pub fn up(node: &NodeNet) -> Result<(), OpError> {
     }
     // The host takes no router's word from a task, whatever it does elsewhere.
     sysctl::write_if_present(&parameter("ipv6", "accept_ra"), "0")?;
+    // The bridge gets its link-local address as the first task comes; while that was still being checked for
+    // duplicates the node could not ask where a task is, and clients from outside would wait for two seconds.
+    sysctl::write_if_present(&parameter("ipv6", "accept_dad"), "0")?;
     if node.bridge_v6.is_some() {
         talk.ask(&[address::accept_loopback_v6(bridge.index)])?;
     }

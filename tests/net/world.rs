@@ -25,14 +25,17 @@ pub(crate) fn alone(name: &str, test: fn(&World)) {
         return;
     }
     assert!(nix::unistd::geteuid().is_root(), "this test needs root");
-    let status = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["--net", "--mount", "--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", name])
         .env("BERTH_NET_TEST_ALONE", "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "in its own namespaces: {status}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}{}", String::from_utf8_lossy(&output.stderr));
+    // A name that is no test's runs none, successfully.
+    assert!(output.status.success() && said.contains(" 1 passed"), "{name} in its own namespaces: {}", output.status);
 }
 
 /// Runs a program and gives its output.
@@ -90,6 +93,9 @@ impl World {
                 run(&format!("ip link set {link} up"));
                 run("ip link set lo up");
             });
+        }
+        for (link, there) in [("uplink", &host), ("far", &outside)] {
+            within(there, || wait_until_running(link));
         }
         within(&outside, || {
             run(&format!("ip route add 10.80.0.0/24 via {}", NODE[0]));
@@ -156,6 +162,14 @@ impl World {
             run("nft list ruleset"),
             run("ip -6 neigh show proxy"),
         )
+    }
+}
+
+/// A link that has just come up loses packets until the kernel's work queue has been there.
+fn wait_until_running(link: &str) {
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while !run(&format!("ip -br link show {link}")).contains(" UP ") {
+        assert!(std::time::Instant::now() < deadline, "{link} does not come up");
     }
 }
 
@@ -252,4 +266,11 @@ fn call_here(transport: Transport, to: SocketAddr) -> std::io::Result<String> {
 /// A file that is there and says something.
 pub(crate) fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// Whether a server does not answer a TCP client within a time in which every other does.
+pub(crate) fn silent(netns: &OwnedFd, to: &str, port: u16) -> bool {
+    let to = SocketAddr::new(ip(to), port);
+    let patience = Duration::from_millis(300);
+    within(netns, || TcpStream::connect_timeout(&to, patience).is_err_and(|e| e.kind() == std::io::ErrorKind::TimedOut))
 }
