@@ -33,4 +33,5 @@ pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod registry;
+pub mod store;
 pub mod task;
