@@ -33,5 +33,6 @@ pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod registry;
+pub mod engine;
 pub mod store;
 pub mod task;
