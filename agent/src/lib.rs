@@ -32,7 +32,7 @@ pub mod aws;
 pub mod capacity;
 pub mod cli;
 pub mod config;
-pub mod registry;
 pub mod engine;
+pub mod registry;
 pub mod store;
 pub mod task;

@@ -66,12 +66,12 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// The next thing to know. After `Granted` or `Never` there is nothing more.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
         self.answers.recv().await
     }
 
     /// What is known already.
-    pub fn answer_now(&mut self) -> Option<Answer> {
+    pub(super) fn answer_now(&mut self) -> Option<Answer> {
         self.answers.try_recv().ok()
     }
 }
@@ -90,12 +90,12 @@ impl Drop for Ticket {
 
 impl Admission {
     /// Nobody waits. `book` holds already what running tasks have.
-    pub fn new(book: Book, hold: Hold) -> Self {
+    pub(super) fn new(book: Book, hold: Hold) -> Self {
         Self { queue: Arc::new(Mutex::new(Queue { book, waiting: Vec::new() })), hold }
     }
 
     /// Asks for resources. The first answer is there at once.
-    pub fn request(&self, task: &str, need: Need) -> Ticket {
+    pub(super) fn request(&self, task: &str, need: Need) -> Ticket {
         let (answers, receiver) = mpsc::unbounded_channel();
         let ticket = Ticket { admission: self.clone(), task: task.to_owned(), answers: receiver };
         let mut queue = self.lock();
@@ -105,12 +105,12 @@ impl Admission {
     }
 
     /// Notes what a task holds already, as after a restart.
-    pub fn restore(&self, task: &str, grant: Grant) {
+    pub(super) fn restore(&self, task: &str, grant: Grant) {
         self.lock().book.restore(task, grant);
     }
 
     /// Gives back what a task holds, and looks who can have it.
-    pub fn release(&self, task: &str) {
+    pub(super) fn release(&self, task: &str) {
         let mut queue = self.lock();
         if queue.book.release(task) {
             self.look(&mut queue);
@@ -118,17 +118,17 @@ impl Admission {
     }
 
     /// Looks again: a port that a program outside of our control has let go is nothing we are told of.
-    pub fn look_again(&self) {
+    pub(super) fn look_again(&self) {
         self.look(&mut self.lock());
     }
 
     /// Reads the book.
-    pub fn with_book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
+    pub(super) fn with_book<T>(&self, read: impl FnOnce(&Book) -> T) -> T {
         read(&self.lock().book)
     }
 
     /// How many wait.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 

@@ -13,6 +13,7 @@
 mod admission;
 mod adopt;
 mod files;
+mod images;
 mod life;
 mod link;
 mod names;
@@ -21,11 +22,14 @@ mod plan;
 mod prepare;
 mod runner;
 mod seams;
+mod shims;
 mod state;
 
 pub use admission::Hold;
+pub use images::{NodeImages, open_store};
 pub use plan::NodePlan;
 pub use seams::{BindMount, BundleFacts, BundleRequest, ImageFailure, Images, Inheritance, Later, Shims};
+pub use shims::{RuntimeShims, run as run_runtime};
 pub use state::{Status, TaskState};
 
 use crate::capacity::{Book, Node};
