@@ -3,4 +3,5 @@
 pub mod client;
 pub mod facts;
 pub mod frame;
+pub mod log;
 pub mod protocol;
