@@ -21,6 +21,7 @@
 //! STATE/tasks/TASK/task.json          redacted definition, leases, ports, origin, generation
 //! STATE/tasks/TASK/c/NAME/exit        durable ExitRecord of the container's last end
 //! STATE/tasks/TASK/c/NAME/log         the container's output, json-file lines
+//! STATE/tasks/TASK/shim.log           what the shim and its workers had to complain of; empty as a rule
 //! STATE/tasks/TASK/end                durable: the task has ended and everything of it is torn down
 //! ```
 
@@ -135,6 +136,11 @@ impl TaskDirs {
     /// The redacted record that the agent writes before it starts the shim.
     pub fn record(&self) -> PathBuf {
         self.state.join("task.json")
+    }
+
+    /// Standard error of the shim and its workers.
+    pub fn shim_log(&self) -> PathBuf {
+        self.state.join("shim.log")
     }
 
     /// The durable fact that the task has ended and is torn down.

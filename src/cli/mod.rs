@@ -8,7 +8,9 @@ mod args;
 mod log;
 pub mod node_net;
 mod oci;
+pub mod shim;
 mod show;
+pub mod worker;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +21,9 @@ pub fn main() -> ExitCode {
     match args.first().and_then(|verb| verb.to_str()) {
         // Entry points of our own, which take no options of the program.
         Some("node-net") => node_net::main(args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned())),
+        Some("shim") => shim::shim(&args[1..]),
+        Some("sweep") => shim::sweep_task(&args[1..]),
+        Some("worker") => worker::work(),
         _ => oci::main(args),
     }
 }

@@ -1,0 +1,27 @@
+//! Entry point `worker`: what a shim starts for a piece of kernel work.
+
+use crate::errno::{OpError, chain};
+use crate::shim::job::{LOCK_FD, SOCKET_FD};
+use crate::shim::worker;
+use crate::sys::fd;
+use std::io;
+use std::process::ExitCode;
+
+/// `berth-runtime worker`, with its socket to the shim and the task's lock as descriptors 3 and 4.
+pub fn work() -> ExitCode {
+    // Before anything else is opened. The lock is held until this process and what it clones are gone or have become
+    // the user's program.
+    let (socket, lock) = (fd::inherited(SOCKET_FD), fd::inherited(LOCK_FD));
+    let done = match &socket {
+        Some(socket) => worker::run(socket),
+        None => Err(OpError::new("open", "descriptor 3", io::ErrorKind::NotFound)),
+    };
+    drop(lock);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("worker: {}", chain(&e));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Real shims on a test host: what an agent, a command line and a person with `kill -9` can do to one.
+
+mod life;
+mod task;
