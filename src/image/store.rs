@@ -9,7 +9,7 @@ use super::{Digest, Limits, tree};
 use crate::errno::{OpContext, OpError};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -134,6 +134,8 @@ impl Store {
         // Layers hold set-user-id programs and devices of foreign make: nobody else may come near them.
         let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path).op("make directory", path);
         make(dir)?;
+        // A packaging script may have made it before, with the usual mode.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).op("set mode of", dir)?;
         let lock = lock(dir)?;
         for part in ["ingest", "blobs", "tmp", "l", "chains", "images", "leases", "snapshots"] {
             make(&dir.join(part))?;

@@ -116,7 +116,14 @@ fn entries_become_what_they_say() {
     let (dir, found) = Layer::default()
         .full(::tar::EntryType::Directory, "./", "", b"", 0o555, &[])
         .full(::tar::EntryType::Directory, "./tmp/", "", b"", 0o1777, &[])
-        .full(::tar::EntryType::Regular, "./tmp/su", "", b"data", 0o4755, &[("user.x", b"1"), ("trusted.overlay.redirect", b"/")])
+        .full(
+            ::tar::EntryType::Regular,
+            "./tmp/su",
+            "",
+            b"data",
+            0o4755,
+            &[("user.x", b"1"), ("trusted.overlay.redirect", b"/")],
+        )
         .hard("hard", "tmp/su")
         .link("/sym", "/etc/passwd")
         .full(::tar::EntryType::Fifo, "fifo", "", b"", 0o600, &[])
@@ -260,7 +267,8 @@ fn every_compression_gives_the_same_layer() {
         gzip.finish().unwrap()
     };
     let members = [gzip(&archive[..700]), gzip(&archive[700..])].concat();
-    let frames = [zstd::encode_all(&archive[..700], 1).unwrap(), zstd::encode_all(&archive[700..], 1).unwrap()].concat();
+    let frames =
+        [zstd::encode_all(&archive[..700], 1).unwrap(), zstd::encode_all(&archive[700..], 1).unwrap()].concat();
     for bytes in [archive.clone(), gzip(&archive), members, zstd::encode_all(&archive[..], 3).unwrap(), frames] {
         let dir = tempfile::tempdir().unwrap();
         let root = || File::open(dir.path()).unwrap().into();
@@ -275,7 +283,8 @@ fn every_compression_gives_the_same_layer() {
 
 #[test]
 fn unreadable_directories_do_not_stop_their_contents() {
-    let (dir, _) = Layer::default().full(::tar::EntryType::Directory, "d/", "", b"", 0o000, &[]).file("d/f", "x").good();
+    let (dir, _) =
+        Layer::default().full(::tar::EntryType::Directory, "d/", "", b"", 0o000, &[]).file("d/f", "x").good();
     let path = dir.path().join("root/d");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -286,7 +295,12 @@ fn unreadable_directories_do_not_stop_their_contents() {
 fn lookup_shows_what_overlayfs_would() {
     let unpack = |layer: Layer| layer.good().0;
     let lower = unpack(
-        Layer::default().dir("etc/").file("etc/a", "low a").file("etc/b", "low b").file("gone/x", "x").file("op/x", "low"),
+        Layer::default()
+            .dir("etc/")
+            .file("etc/a", "low a")
+            .file("etc/b", "low b")
+            .file("gone/x", "x")
+            .file("op/x", "low"),
     );
     let upper = unpack(
         Layer::default()
