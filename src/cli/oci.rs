@@ -4,11 +4,13 @@ use super::args::{Args, Grammar, UsageError};
 use super::log::Log;
 use super::show;
 use crate::container::create::{Create, VerbError};
+use crate::container::exec::{Exec, ExecRequest, exec};
+use crate::container::foreground::Foreground;
 use crate::container::launch::LaunchError;
-use crate::container::state::{StateError, Table};
+use crate::container::state::{StateError, Status, Table, group};
 use crate::container::{create, delete, kill, run, start};
 use crate::errno::{OpContext, OpError, chain};
-use crate::sys::fd;
+use crate::sys::{fd, pidfd};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,6 +41,19 @@ const PLAIN: Grammar = Grammar {
     flags: &[("quiet", 'q'), ("all", 'a'), ("rootless", '\0')],
     operands: 2,
 };
+const EXEC: Grammar = Grammar {
+    values: &[
+        ("process", 'p'),
+        ("pid-file", '\0'),
+        ("console-socket", '\0'),
+        ("user", 'u'),
+        ("cwd", '\0'),
+        ("env", 'e'),
+        ("preserve-fds", '\0'),
+    ],
+    flags: &[("tty", 't'), ("detach", 'd'), ("ignore-paused", '\0')],
+    operands: 1,
+};
 const DELETE: Grammar = Grammar { values: &[], flags: &[("force", 'f')], operands: 1 };
 
 /// Why a command line failed.
@@ -49,6 +64,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Verb(#[from] VerbError),
     #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
     Op(#[from] OpError),
@@ -58,7 +75,7 @@ impl CliError {
     fn exit_code(&self, verb: &str) -> u8 {
         match self {
             // Like runc: a container that could not be run is told apart by exec and run alone.
-            Self::Verb(VerbError::Launch(e @ LaunchError::Init(_))) if verb == "exec" => e.shell_code() as u8,
+            Self::Launch(e) if verb == "exec" => e.shell_code() as u8,
             _ => 1,
         }
     }
@@ -104,6 +121,7 @@ fn dispatch(global: &Args, verb: &str) -> Result<u8, CliError> {
         "state" => show::state(&table, PLAIN.parse(rest)?.id()?).map(done),
         "list" => show::list(&table, &PLAIN.parse(rest)?).map(done),
         "ps" => show::ps(&table, &PLAIN.parse(rest)?).map(done),
+        "exec" => exec_verb(&table, &EXEC.parse(rest)?),
         "kill" => kill_verb(&table, &PLAIN.parse(rest)?).map(done),
         "pause" => Ok(kill::pause(&table, PLAIN.parse(rest)?.id()?).map(done)?),
         "resume" => Ok(kill::resume(&table, PLAIN.parse(rest)?.id()?).map(done)?),
@@ -126,16 +144,19 @@ fn stdio() -> [BorrowedFd<'static>; 3] {
     [STDIN.as_fd(), STDOUT.as_fd(), STDERR.as_fd()]
 }
 
+fn preserve(args: &Args) -> Result<u32, UsageError> {
+    match args.text("preserve-fds")? {
+        Some(n) => n.parse().map_err(|_| UsageError(format!("--preserve-fds: `{n}` is not a number"))),
+        None => Ok(0),
+    }
+}
+
 fn request<'a>(args: &'a Args) -> Result<Create<'a>, CliError> {
-    let preserve = match args.text("preserve-fds")? {
-        Some(n) => n.parse().map_err(|_| UsageError(format!("--preserve-fds: `{n}` is not a number")))?,
-        None => 0,
-    };
     Ok(Create {
         id: args.id()?,
         bundle: Path::new(args.value("bundle").unwrap_or(".".as_ref())),
         pid_file: args.value("pid-file").map(Path::new),
-        preserve,
+        preserve: preserve(args)?,
         stdio: stdio(),
     })
 }
@@ -180,6 +201,64 @@ fn run_verb(table: &Table, args: &Args) -> Result<u8, CliError> {
         running.delete(table, request.id)?;
     }
     Ok(code as u8)
+}
+
+fn exec_verb(table: &Table, args: &Args) -> Result<u8, CliError> {
+    let record = table.read(args.id()?)?;
+    match table.status(&record)? {
+        Status::Created | Status::Running => {}
+        Status::Paused if args.flag("ignore-paused") => {}
+        status => return Err(StateError::Wrong { verb: "exec in", status }.into()),
+    }
+    let init = pidfd::open(record.pid).op("open process", record.pid.to_string())?;
+    let cgroup = group(&record.cgroup)?;
+    let document = match args.value("process") {
+        Some(path) => Some(read_process(Path::new(path))?),
+        None => None,
+    };
+    let request = ExecRequest {
+        args: args.operands[1..].iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        env: args.texts("env")?,
+        cwd: args.value("cwd").map(Into::into),
+        user: args.text("user")?.map(str::to_owned),
+        tty: args.flag("tty"),
+        document,
+    };
+    let foreground = Foreground::new()?;
+    let launched = exec(&Exec {
+        bundle: &record.bundle,
+        init: record.pid,
+        pidfd: init.as_fd(),
+        cgroup: &cgroup,
+        process: request,
+        stdio: stdio(),
+        sibling: false,
+        preserve: preserve(args)?,
+    })?;
+    let told = match &launched.terminal {
+        Some(master) => send_terminal(args, master.as_fd()),
+        None => Ok(()),
+    };
+    let told = told.and_then(|()| match args.value("pid-file") {
+        Some(path) => Ok(create::write_pid_file(Path::new(path), launched.pid)?),
+        None => Ok(()),
+    });
+    if let Err(e) = told {
+        let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
+        let _ = pidfd::wait(&launched.pidfd);
+        return Err(e);
+    }
+    if args.flag("detach") {
+        return Ok(0);
+    }
+    Ok(foreground.wait(&launched.pidfd)? as u8)
+}
+
+fn read_process(path: &Path) -> Result<crate::spec::Process, CliError> {
+    let json = std::fs::read(path).op("read", path)?;
+    let bad = |problem: String| UsageError(format!("--process {}: {problem}", path.display()));
+    let process = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
+    Ok(crate::spec::check_process(&process).map_err(|e| bad(e.to_string()))?)
 }
 
 fn kill_verb(table: &Table, args: &Args) -> Result<(), CliError> {

@@ -31,7 +31,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>) -> Result<(CString, Option<Own
     let plan = prepared.plan;
     kernel(plan, &rootfs).at(Stage::Kernel)?;
     conceal(plan, rootfs).at(Stage::Rootfs)?;
-    let program = program::prepare(prepared.process)?;
+    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref())?;
     Ok((program, terminal))
 }
 
@@ -50,13 +50,13 @@ pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallibl
             Err(e) => return Err(e).op("wait at", "the gate").at(Stage::Gate),
         }
     }
-    program::become_it(program, prepared.process, prepared.preserve)
+    program::become_it(program, &prepared.process, prepared.filter.as_ref(), prepared.preserve)
 }
 
 fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
-    nix::sys::prctl::set_dumpable(false).op("make", "the init not dumpable")?;
     stdio(prepared.stdio)?;
     nix::unistd::setsid().op("start", "a session")?;
+    program::set_oom_score(&prepared.process)?;
     for (kind, path, namespace) in &prepared.joined {
         enter_namespace(namespace, *kind).op("enter namespace", path)?;
     }
@@ -73,7 +73,7 @@ fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
 }
 
 /// Puts the three standard streams at 0, 1 and 2, whatever numbers they have now.
-fn stdio(streams: [BorrowedFd<'_>; 3]) -> Result<(), OpError> {
+pub(super) fn stdio(streams: [BorrowedFd<'_>; 3]) -> Result<(), OpError> {
     use std::os::fd::AsRawFd;
     if streams.iter().map(AsRawFd::as_raw_fd).eq(0..3) {
         return Ok(());

@@ -11,13 +11,14 @@
 //! ```
 //! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
 
-use super::init;
 use super::report::InitError;
+use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
 use crate::errno::{OpContext, OpError};
 use crate::image::snapshot::Snapshot;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
+use crate::security::seccomp::Filter;
 use crate::spec::{self, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespace};
 use crate::sys::{fd, pidfd};
@@ -100,7 +101,8 @@ impl LaunchError {
 #[derive(Debug)]
 pub(super) struct Prepared<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) process: &'a Process,
+    pub(super) process: Process,
+    pub(super) filter: Option<Filter>,
     pub(super) bundle: &'a Path,
     pub(super) root: Option<OwnedFd>,
     pub(super) sources: Sources,
@@ -132,11 +134,14 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let Some(process) = &plan.process else {
         return Err(SpecError { field: "process".into(), problem: "is missing".into() }.into());
     };
+    // The init is a copy of this process; see `exec` for whom it must not be open to.
+    nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
     super::resources::restrict_devices(l.cgroup, &plan.resources.devices)?;
     let cgroup_dir = l.cgroup.dir_fd()?;
     let mut prepared = Prepared {
         plan,
-        process,
+        process: process.clone(),
+        filter: program::filter(plan)?,
         bundle: l.bundle,
         root: Some(open_root(l.bundle, plan)?),
         sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some()))?,
@@ -158,7 +163,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let report = l.report;
     let child = clone(&args, || run_init(&mut prepared, &theirs, report)).op("clone", "the container's init")?;
     drop(theirs);
-    match wait_ready(&ours) {
+    match hear_ready(&ours) {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
         Err(e) => {
             // It may be stuck rather than dead. A sibling is reaped by its parent.
@@ -174,16 +179,13 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
 /// The whole life of the child; gives its exit code when it did not become the program.
 fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>) -> i32 {
     let program = match init::set_up(prepared) {
-        Ok((program, terminal)) => {
-            let passed: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
-            match fd::send_with(ready, &[READY], &passed) {
-                Ok(_) => program,
-                // The worker is gone: nobody is left to open the gate or to hear of it.
-                Err(_) => return 1,
-            }
-        }
+        Ok((program, terminal)) => match announce_ready(ready, terminal.as_ref()) {
+            Ok(()) => program,
+            // The worker is gone: nobody is left to open the gate or to hear of it.
+            Err(_) => return 1,
+        },
         Err(e) => {
-            let _ = fd::send_with(ready, &[&[FAILED], e.to_bytes().as_slice()].concat(), &[]);
+            announce(ready, &e);
             return e.shell_code();
         }
     };
@@ -198,14 +200,37 @@ fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>
 const READY: u8 = 0;
 const FAILED: u8 = 1;
 
-fn wait_ready(socket: &OwnedFd) -> Result<Option<OwnedFd>, LaunchError> {
+/// Child to worker: set up, and here is the terminal.
+pub(super) fn announce_ready(socket: &OwnedFd, terminal: Option<&OwnedFd>) -> Result<(), OpError> {
+    let passed: Vec<BorrowedFd<'_>> = terminal.into_iter().map(AsFd::as_fd).collect();
+    fd::send_with(socket, &[READY], &passed).op("tell", "the worker").map(drop)
+}
+
+/// Child to worker: why not.
+pub(super) fn announce(socket: &OwnedFd, error: &InitError) {
+    // Who cannot hear it has died, and tells its own caller so by that.
+    let _ = fd::send_with(socket, &[&[FAILED], error.to_bytes().as_slice()].concat(), &[]);
+}
+
+/// What a message of the child says; `None` at the end of file.
+fn hear(socket: &OwnedFd) -> Result<Option<Option<OwnedFd>>, LaunchError> {
     let (mut buffer, mut fds) = ([0; 4096], Vec::new());
-    let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's init")?;
+    let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's process")?;
     match buffer[..n].split_first() {
-        Some((&READY, _)) => Ok(fds.pop()),
+        Some((&READY, _)) => Ok(Some(fds.pop())),
         Some((_, error)) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
-        None => Err(LaunchError::Died),
+        None => Ok(None),
     }
+}
+
+/// Waits until the child is set up.
+pub(super) fn hear_ready(socket: &OwnedFd) -> Result<Option<OwnedFd>, LaunchError> {
+    hear(socket)?.ok_or(LaunchError::Died)
+}
+
+/// Waits until the child has become its program, which closes the socket.
+pub(super) fn hear_end(socket: &OwnedFd) -> Result<(), LaunchError> {
+    hear(socket).map(drop)
 }
 
 fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {

@@ -13,6 +13,8 @@
 
 pub mod create;
 pub mod delete;
+pub mod exec;
+pub mod foreground;
 mod init;
 pub mod kill;
 pub mod launch;
@@ -23,3 +25,4 @@ pub mod run;
 pub mod start;
 pub mod state;
 mod terminal;
+pub mod user;

@@ -11,14 +11,18 @@
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::security::caps;
-use crate::spec::{Capabilities, Process};
+use crate::security::seccomp::{self, Filter};
+use crate::spec::{Capabilities, Plan, Process, SpecError};
 use crate::sys::clone::close_on_exec_from;
 use crate::sys::path::open_in;
+use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -26,8 +30,13 @@ use std::path::Path;
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Makes this process what `process` says, all but running the program. Gives the program's path.
-pub(super) fn prepare(process: &Process) -> Result<CString, InitError> {
+pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>) -> Result<CString, InitError> {
+    stdio_owner(process).at(Stage::Identity)?;
     limits(process).at(Stage::Identity)?;
+    home(process).at(Stage::Identity)?;
+    if !process.no_new_privileges {
+        load(filter).at(Stage::Seccomp)?;
+    }
     let held = caps::held();
     let given = caps::grantable(process.capabilities, held);
     identity(process, given, held).at(Stage::Identity)?;
@@ -36,7 +45,15 @@ pub(super) fn prepare(process: &Process) -> Result<CString, InitError> {
 }
 
 /// Becomes the program. Descriptors from `3 + preserve` on are closed by it.
-pub(super) fn become_it(program: &CStr, process: &Process, preserve: u32) -> Result<Infallible, InitError> {
+pub(super) fn become_it(
+    program: &CStr,
+    process: &Process,
+    filter: Option<&Filter>,
+    preserve: u32,
+) -> Result<Infallible, InitError> {
+    if process.no_new_privileges {
+        load(filter).at(Stage::Seccomp)?;
+    }
     close_on_exec_from(3 + preserve).op("mark close-on-exec", "all other descriptors").at(Stage::Exec)?;
     crate::sys::spawn::reset_signals();
     nix::unistd::execve(program, &process.args, &process.env)
@@ -56,11 +73,73 @@ fn limits(process: &Process) -> Result<(), OpError> {
             setrlimit(Resource::RLIMIT_NOFILE, 1024.min(hard), hard).op("set", "RLIMIT_NOFILE")?;
         }
     }
-    if let Some(adj) = process.oom_score_adj {
-        // Raising it is everybody's right, lowering it takes CAP_SYS_RESOURCE.
-        std::fs::write("/proc/self/oom_score_adj", adj.to_string()).op("set oom_score_adj to", adj.to_string())?;
+    Ok(())
+}
+
+/// Sets the weight for the kernel's choice of whom to kill. While the host's /proc is in sight: the container's may be
+/// anything, or missing. Raising it is everybody's right, lowering it takes CAP_SYS_RESOURCE.
+pub(super) fn set_oom_score(process: &Process) -> Result<(), OpError> {
+    match process.oom_score_adj {
+        Some(adj) => {
+            std::fs::write("/proc/self/oom_score_adj", adj.to_string()).op("set oom_score_adj to", adj.to_string())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The filter of a container.
+pub(super) fn filter(plan: &Plan) -> Result<Option<Filter>, SpecError> {
+    let compiled = plan.seccomp.as_ref().map(seccomp::compile).transpose();
+    compiled.map_err(|e| SpecError { field: "linux.seccomp".into(), problem: e.to_string() })
+}
+
+fn load(filter: Option<&Filter>) -> Result<(), OpError> {
+    match filter {
+        Some(filter) => {
+            crate::sys::seccomp::load(&filter.program, filter.flags).op("load", "the seccomp filter").map(drop)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Gives the standard streams to the user of the process, who could not open /dev/stdout otherwise. The null device and
+/// what cannot be given away (a socket, a read-only file) stay as they are.
+fn stdio_owner(process: &Process) -> Result<(), OpError> {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        let stat = match nix::sys::stat::fstat(stream) {
+            Ok(stat) => stat,
+            // Started without it.
+            Err(nix::Error::EBADF) => continue,
+            Err(e) => return Err(e).op("look at", "a standard stream"),
+        };
+        let device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
+        if stat.st_uid == process.uid || device && stat.st_rdev == nix::sys::stat::makedev(1, 3) {
+            continue;
+        }
+        match nix::unistd::fchown(stream, Some(Uid::from_raw(process.uid)), None) {
+            Ok(()) | Err(nix::Error::EINVAL | nix::Error::EPERM | nix::Error::EROFS) => {}
+            Err(e) => return Err(e).op("give away", "a standard stream"),
+        }
     }
     Ok(())
+}
+
+/// Programs expect HOME. Without one in the environment it is that of the container's passwd file.
+fn home(process: &mut Process) -> Result<(), OpError> {
+    if process.env.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
+        return Ok(());
+    }
+    let root = open_root()?;
+    let passwd = super::user::read(root.as_fd(), "/etc/passwd");
+    let home = format!("HOME={}", super::user::home(process.uid, &passwd).unwrap_or("/"));
+    // A NUL in an image's file is no reason not to run it.
+    process.env.push(CString::new(home).unwrap_or_else(|_| c"HOME=/".to_owned()));
+    Ok(())
+}
+
+fn open_root() -> Result<OwnedFd, OpError> {
+    nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).op("open", "/")
 }
 
 fn identity(process: &Process, given: Capabilities, held: u64) -> Result<(), OpError> {
@@ -74,17 +153,14 @@ fn identity(process: &Process, given: Capabilities, held: u64) -> Result<(), OpE
         nix::sys::prctl::set_no_new_privs().op("set", "no_new_privs")?;
     }
     caps::settle(given).op("set", "capabilities")?;
-    let umask = nix::sys::stat::Mode::from_bits_truncate(process.umask.unwrap_or(0o022));
+    let umask = Mode::from_bits_truncate(process.umask.unwrap_or(0o022));
     nix::sys::stat::umask(umask);
     Ok(())
 }
 
 /// Enters the working directory by a path that no link of /proc can lead out of the container (CVE-2024-21626).
 fn directory(cwd: &Path) -> Result<(), OpError> {
-    let root =
-        nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-            .op("open", "/")?;
-    let dir = open_in(root, cwd, libc::O_PATH | libc::O_DIRECTORY, 0).op("change directory to", cwd)?;
+    let dir = open_in(open_root()?, cwd, libc::O_PATH | libc::O_DIRECTORY, 0).op("change directory to", cwd)?;
     nix::unistd::fchdir(dir).op("change directory to", cwd)?;
     match nix::unistd::getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),

@@ -2,14 +2,12 @@
 
 use super::create::{Create, Created, VerbError, create_in};
 use super::delete;
+use super::foreground::Foreground;
 use super::launch::{Launched, read_plan, read_report};
 use super::state::Table;
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::sys::pidfd;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A container that runs.
@@ -17,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub struct Running {
     launched: Launched,
     group: Group,
-    signals: SignalFd,
+    foreground: Foreground,
 }
 
 /// Creates a container and starts it.
@@ -25,20 +23,19 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
     let plan = read_plan(&bundle)?;
     let slot = table.claim(c.id)?;
-    let ((gate, open_gate), (report, told)) =
-        match (nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC), nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)) {
-            (Ok(gate), Ok(report)) => (gate, report),
-            (Err(e), _) | (_, Err(e)) => {
-                let _ = slot.remove();
-                return Err(OpError::new("make", "a pipe", e).into());
-            }
-        };
-    let signals = signals()?;
+    let prepared = Foreground::new().and_then(|foreground| Ok((foreground, pipe()?, pipe()?)));
+    let (foreground, (gate, open_gate), (report, told)) = match prepared {
+        Ok(prepared) => prepared,
+        Err(e) => {
+            let _ = slot.remove();
+            return Err(e.into());
+        }
+    };
     let Created { slot, launched, group } = create_in(slot, &plan, &bundle, c, gate.as_fd(), told.as_fd())?;
     drop(told);
     let started = nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id).map_err(VerbError::from);
     match started.and_then(|_| read_report(report).map_err(VerbError::from)) {
-        Ok(()) => Ok(Running { launched, group, signals }),
+        Ok(()) => Ok(Running { launched, group, foreground }),
         Err(e) => {
             let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
             let _ = pidfd::wait(&launched.pidfd);
@@ -48,14 +45,8 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     }
 }
 
-/// From here on signals come as data, so that one that arrives before the wait is not lost.
-fn signals() -> Result<SignalFd, OpError> {
-    let mut set = SigSet::all();
-    for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGCHLD] {
-        set.remove(fault);
-    }
-    set.thread_swap_mask(SigmaskHow::SIG_BLOCK).op("block", "signals")?;
-    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).op("listen for", "signals")
+fn pipe() -> Result<(OwnedFd, OwnedFd), OpError> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).op("make", "a pipe")
 }
 
 impl Running {
@@ -71,23 +62,7 @@ impl Running {
 
     /// Waits for the init, hands on the signals that come meanwhile, and gives the exit code as shells tell it.
     pub fn wait(&self) -> Result<i32, VerbError> {
-        loop {
-            let mut fds = [
-                PollFd::new(self.launched.pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(e) => return Err(OpError::new("wait for", "the container", e).into()),
-            }
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                let _ = pidfd::signal(&self.launched.pidfd, signal.ssi_signo as i32);
-            }
-            if pidfd::wait_end(&self.launched.pidfd, Some(0)).op("wait for", "the container")? {
-                let end = pidfd::wait(&self.launched.pidfd).op("wait for", "the container")?;
-                return Ok(end.shell_code());
-            }
-        }
+        Ok(self.foreground.wait(&self.launched.pidfd)?)
     }
 
     /// Removes everything of the ended container.

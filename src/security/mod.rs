@@ -1,3 +1,4 @@
 //! Capabilities, seccomp and what a container must not see.
 
 pub mod caps;
+pub mod seccomp;

@@ -1,0 +1,209 @@
+//! One more process in a container that runs.
+//!
+//! ```text
+//! worker (host's namespaces, not dumpable from here on)            child
+//! config.json ─→ process; user from the container's own files
+//! setns(pid) ─ clone3 (cgroup on v2) ────────────────────────────→ cgroup (v1), setns(all others), terminal
+//! wait on a socket ←──── ready (and the terminal) ──────────────── identity, filter, directory, program
+//!                  ←──── InitError, or the end of file at execve ─ execve
+//! ```
+//! The child is inside the container's pid namespace while it still is a copy of the worker: the container's processes
+//! can see it, and must not be able to look into it or to trace it. It is not dumpable, and holds no descriptor of the
+//! host's tree when it enters.
+
+use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan};
+use super::program;
+use super::report::{AtStage, InitError, Stage};
+use super::{init, terminal, user};
+use crate::cgroup::{Entry, Group};
+use crate::errno::{OpContext, OpError};
+use crate::security::seccomp::Filter;
+use crate::spec::{Plan, Process, SpecError};
+use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
+use crate::sys::{fd, pidfd};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What to run and where.
+#[derive(Debug)]
+pub struct Exec<'a> {
+    /// The container's bundle: what is not said in `process` is as config.json says for the container's own process.
+    pub bundle: &'a Path,
+    /// The container's init in our pid namespace.
+    pub init: u32,
+    /// The same init, so that no later process is taken for it.
+    pub pidfd: BorrowedFd<'a>,
+    /// The container's group.
+    pub cgroup: &'a Group,
+    /// The process.
+    pub process: ExecRequest,
+    /// Standard streams; with a terminal they are used until there is one.
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// The process becomes the child of our parent.
+    pub sibling: bool,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve: u32,
+}
+
+/// A process as a person or a client asks for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value`, added to the container's environment; one that is there is replaced.
+    pub env: Vec<String>,
+    /// Working directory, or the container's.
+    pub cwd: Option<PathBuf>,
+    /// `user[:group]` by name or number, or the container's.
+    pub user: Option<String>,
+    /// Give it a terminal of its own.
+    pub tty: bool,
+    /// A whole process document, of which the fields above change parts.
+    pub document: Option<Process>,
+}
+
+/// Runs a process in a container. Returns when its program runs.
+pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
+    let plan = read_plan(e.bundle)?;
+    nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
+    let root = container_root(e)?;
+    let process = process(&plan, &e.process, root.as_fd())?;
+    drop(root);
+    let cgroup_dir = e.cgroup.dir_fd()?;
+    let mut joining = Joining {
+        process,
+        filter: program::filter(&plan)?,
+        entry: if cgroup_dir.is_some() { None } else { Some(e.cgroup.entry()?) },
+        pidfd: e.pidfd,
+        stdio: e.stdio,
+        preserve: e.preserve,
+    };
+    // Takes effect for the child only; not where the container is in our own pid namespace already.
+    enter_namespaces_of(e.pidfd, libc::CLONE_NEWPID).op("enter", "the container's pid namespace")?;
+    let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    let args = CloneArgs { sibling: e.sibling, cgroup: cgroup_dir.as_ref().map(AsFd::as_fd), ..CloneArgs::default() };
+    let child = clone(&args, || match run(&mut joining, &theirs) {
+        Err(e) => {
+            announce(&theirs, &e);
+            e.shell_code()
+        }
+    })
+    .op("clone", "the container's process")?;
+    drop(theirs);
+    let ready = hear_ready(&ours).and_then(|terminal| hear_end(&ours).map(|()| terminal));
+    match ready {
+        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
+        Err(error) => {
+            let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
+            if !e.sibling {
+                let _ = pidfd::wait(&child.pidfd);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What the child needs, all of it opened by the worker.
+struct Joining<'a> {
+    process: Process,
+    filter: Option<Filter>,
+    entry: Option<Entry>,
+    pidfd: BorrowedFd<'a>,
+    stdio: [BorrowedFd<'a>; 3],
+    preserve: u32,
+}
+
+fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
+    join(j).at(Stage::Isolate)?;
+    let terminal = match j.process.terminal {
+        true => Some(own_terminal(&j.process).at(Stage::Terminal)?),
+        false => None,
+    };
+    let program = program::prepare(&mut j.process, j.filter.as_ref())?;
+    announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
+    drop(terminal);
+    program::become_it(&program, &j.process, j.filter.as_ref(), j.preserve)
+}
+
+fn join(j: &mut Joining<'_>) -> Result<(), OpError> {
+    init::stdio(j.stdio)?;
+    nix::unistd::setsid().op("start", "a session")?;
+    // While the host's /proc is in sight: the container's may be anything.
+    program::set_oom_score(&j.process)?;
+    // Taken, so that it is closed before the container can see this process.
+    if let Some(entry) = j.entry.take() {
+        entry.join().op("enter", "the container's cgroup")?;
+    }
+    let all = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    enter_namespaces_of(j.pidfd, all).op("enter", "the container's namespaces")
+}
+
+fn own_terminal(process: &Process) -> Result<OwnedFd, OpError> {
+    let root = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).op("open", "/")?;
+    terminal::open(root.as_fd())?.take(process.console_size, process.uid)
+}
+
+/// The container's root directory, certainly of the init that is meant.
+fn container_root(e: &Exec<'_>) -> Result<OwnedFd, OpError> {
+    let path = format!("/proc/{}/root", e.init);
+    let root = nix::fcntl::open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY, Mode::empty())
+        .op("open", &path)?;
+    // The pid was the init's when the path was opened if the init is still there now.
+    if pidfd::wait_end(e.pidfd, Some(0)).op("look at", "the container's init")? {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH)).op("exec in", "a container that has ended");
+    }
+    Ok(root)
+}
+
+fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<Process, LaunchError> {
+    let bad = |field: &str, problem: String| SpecError { field: field.into(), problem };
+    let base = request.document.as_ref().or(plan.process.as_ref());
+    let mut process = base.ok_or_else(|| bad("process", "is missing".into()))?.clone();
+    if request.document.is_none() {
+        process.terminal = false;
+        process.console_size = None;
+    }
+    let c_string = |field: &str, text: &str| CString::new(text).map_err(|_| bad(field, "holds a NUL byte".into()));
+    if !request.args.is_empty() {
+        process.args = request.args.iter().map(|a| c_string("args", a)).collect::<Result<_, _>>()?;
+    } else if request.document.is_none() {
+        return Err(bad("args", "is empty".into()).into());
+    }
+    for entry in &request.env {
+        let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
+        let same = |e: &CString| e.to_bytes().split(|b| *b == b'=').next() == Some(name.as_bytes());
+        process.env.retain(|e| !same(e));
+        process.env.push(c_string("env", entry)?);
+    }
+    if let Some(cwd) = &request.cwd {
+        process.cwd = Path::new("/").join(cwd);
+    }
+    if let Some(spec) = request.user.as_deref().filter(|u| !u.is_empty()) {
+        let found = user::resolve(spec, &user::read(root, "/etc/passwd"), &user::read(root, "/etc/group"))
+            .map_err(|e| bad("user", e.to_string()))?;
+        if (found.uid, found.gid) != (process.uid, process.gid) {
+            change_user(&mut process, found);
+        }
+    }
+    process.terminal |= request.tty;
+    Ok(process)
+}
+
+fn change_user(process: &mut Process, user: user::User) {
+    if user.uid != process.uid {
+        // The old user's, found by `program::prepare` for the new one.
+        process.env.retain(|e| !e.to_bytes().starts_with(b"HOME="));
+        // What is in force belongs to root; another user may gain what is bounded by executing files that give it.
+        let kept = if user.uid == 0 { process.capabilities.bounding } else { process.capabilities.ambient };
+        process.capabilities.effective = kept;
+        process.capabilities.permitted = kept;
+    }
+    process.uid = user.uid;
+    process.gid = user.gid;
+    process.additional_gids = user.additional_gids;
+}
