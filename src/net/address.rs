@@ -9,15 +9,18 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
+const RTM_GETMULTICAST: u16 = 58;
 const RTM_NEWROUTE: u16 = 24;
 /// Bytes of `struct ifaddrmsg`.
 const IFADDRMSG: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_MULTICAST: u16 = 7;
 /// `RT_TABLE_LOCAL`.
 const TABLE_LOCAL: u8 = 255;
 /// `NLM_F_REPLACE`.
@@ -120,6 +123,37 @@ pub(crate) fn list(talk: &mut Talk) -> Result<Vec<(u32, IpPrefix)>, OpError> {
     Ok(found)
 }
 
+/// Waits until the kernel hears neighbours ask for the IPv6 addresses of `addresses` on `link`.
+///
+/// It joins the group that such questions are sent to in a work queue of its own, some hundred microseconds after the
+/// address was added; a neighbour that asks before asks again a second later.
+pub(crate) fn wait_until_heard(talk: &mut Talk, link: u32, addresses: &[IpPrefix]) -> Result<(), OpError> {
+    let mut wanted: Vec<_> = addresses.iter().filter_map(|a| solicited_node(a.address)).collect();
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    let query = request(RTM_GETMULTICAST, 0, &message, "list multicast groups of", link.to_string());
+    let deadline = Instant::now() + Duration::from_millis(50);
+    while !wanted.is_empty() && Instant::now() < deadline {
+        talk.dump(&query, |_, payload| {
+            let group = payload.get(IFADDRMSG..).and_then(|attrs| ip(attr::find(attrs, IFA_MULTICAST)?.value));
+            if payload.get(4..IFADDRMSG) == Some(&link.to_ne_bytes()) {
+                wanted.retain(|w| Some(*w) != group);
+            }
+        })?;
+        if !wanted.is_empty() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+    Ok(())
+}
+
+/// The group to which neighbours send their questions for an address (RFC 4291, 2.7.1).
+fn solicited_node(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(v6) = address else { return None };
+    let group = 0xff02_0000_0000_0000_0000_0001_ff00_0000 | (v6.to_bits() & 0xff_ffff);
+    Some(Ipv6Addr::from_bits(group).into())
+}
+
 fn parse(payload: &[u8]) -> Option<(u32, IpPrefix)> {
     let header = payload.get(..IFADDRMSG)?;
     let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
@@ -212,6 +246,13 @@ mod tests {
         assert!(contains(prefix("fd00::1", 64), "fd00::ffff".parse().unwrap()));
         assert!(!contains(prefix("fd00::1", 64), "172.30.0.1".parse().unwrap()));
         assert!(contains(prefix("10.1.1.1", 32), "10.1.1.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn questions_for_an_address_go_to_the_group_of_its_last_three_bytes() {
+        let group = solicited_node("2001:db8::1:2345:6789".parse().unwrap());
+        assert_eq!(group, Some("ff02::1:ff45:6789".parse().unwrap()));
+        assert_eq!(solicited_node("10.0.0.1".parse().unwrap()), None);
     }
 
     proptest::proptest! {

@@ -160,7 +160,7 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
     }
     of_task.ask(&[link::set_up("lo")])?;
     let Some(join) = join else { return namespace::enter(host).map(|()| netns) };
-    configure_task(&mut of_task, join)?;
+    let link = configure_task(&mut of_task, join)?;
     namespace::enter(host)?;
     if !join.bridged {
         configure_routed_host(&mut of_host, join)?;
@@ -168,13 +168,19 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
     if !join.publish.is_empty() {
         publish::add(&mut Talk::netfilter()?, join.node, join.addresses, join.publish)?;
     }
-    link::wait_until_running(&mut of_host, join.host_link)?;
+    wait_until_usable(&mut of_host, &mut of_task, join, link)?;
+    Ok(netns)
+}
+
+/// Waits for what the kernel does in its own time after all is set up: usually nothing any more.
+fn wait_until_usable(of_host: &mut Talk, of_task: &mut Talk, join: &Join<'_>, link: u32) -> Result<(), OpError> {
+    link::wait_until_running(of_host, join.host_link)?;
     if join.bridged {
         // Off while it has no port, so that the first task of a node switches it on.
-        link::wait_until_running(&mut of_host, &join.node.bridge)?;
+        link::wait_until_running(of_host, &join.node.bridge)?;
     }
-    link::wait_until_running(&mut of_task, link::TASK_LINK)?;
-    Ok(netns)
+    link::wait_until_running(of_task, link::TASK_LINK)?;
+    address::wait_until_heard(of_task, link, join.addresses)
 }
 
 fn add_links(
@@ -198,7 +204,7 @@ fn add_links(
     answers.into_iter().collect()
 }
 
-fn configure_task(of_task: &mut Talk, join: &Join<'_>) -> Result<(), OpError> {
+fn configure_task(of_task: &mut Talk, join: &Join<'_>) -> Result<u32, OpError> {
     of_task.ask(&[link::set_up(link::TASK_LINK)])?;
     let link = index(of_task, link::TASK_LINK)?;
     let mut requests: Vec<_> = join.addresses.iter().map(|a| address::add(link, *a, Scope::Global, true)).collect();
@@ -209,7 +215,8 @@ fn configure_task(of_task: &mut Talk, join: &Join<'_>) -> Result<(), OpError> {
         }
         requests.push(address::add_default_route(link, gateway));
     }
-    of_task.ask(&requests)
+    of_task.ask(&requests)?;
+    Ok(link)
 }
 
 fn configure_routed_host(of_host: &mut Talk, join: &Join<'_>) -> Result<(), OpError> {
@@ -217,17 +224,16 @@ fn configure_routed_host(of_host: &mut Talk, join: &Join<'_>) -> Result<(), OpEr
     // The host takes no router's word from a task, whatever it does elsewhere.
     sysctl::write_if_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
     let link = index(of_host, name)?;
-    let mut requests = Vec::new();
-    for gateway in GATEWAYS.iter().filter(|g| join.addresses.iter().any(|a| a.address.is_ipv4() == g.address.is_ipv4()))
-    {
-        let scope = if gateway.address.is_ipv4() { Scope::Host } else { Scope::Global };
-        requests.push(address::add(link, *gateway, scope, true));
-    }
+    let of_family = |g: &IpPrefix| join.addresses.iter().any(|a| a.address.is_ipv4() == g.address.is_ipv4());
+    let gateways: Vec<_> = GATEWAYS.into_iter().filter(of_family).collect();
+    let scope = |g: &IpPrefix| if g.address.is_ipv4() { Scope::Host } else { Scope::Global };
+    let mut requests: Vec<_> = gateways.iter().map(|g| address::add(link, *g, scope(g), true)).collect();
     for to in join.addresses {
-        requests
-            .push(address::add_link_route(link, IpPrefix { address: to.address, prefix: address::bits(to.address) }));
+        let alone = IpPrefix { address: to.address, prefix: address::bits(to.address) };
+        requests.push(address::add_link_route(link, alone));
     }
-    of_host.ask(&requests)
+    of_host.ask(&requests)?;
+    address::wait_until_heard(of_host, link, &gateways)
 }
 
 fn index(talk: &mut Talk, name: &str) -> Result<u32, OpError> {

@@ -101,7 +101,19 @@ pub(crate) fn add(talk: &mut Talk, node: &NodeNet, addresses: &[IpPrefix], ports
     if udp.is_empty() {
         return Ok(());
     }
-    conntrack::delete(talk, |c| c.stays_on(Transport::Udp, &udp)).map(drop)
+    let mine = local_addresses()?;
+    conntrack::delete(talk, |c| {
+        c.stays_on(Transport::Udp, &udp) && mine.iter().any(|m| address::contains(*m, c.original.destination))
+    })
+    .map(drop)
+}
+
+/// The node's own addresses, each as a network of one but for loopback: a flow to anybody else's is not for a
+/// published port.
+fn local_addresses() -> Result<Vec<IpPrefix>, OpError> {
+    let all = address::list(&mut Talk::route()?)?.into_iter().map(|(_, a)| a);
+    let whole = |a: IpPrefix| if a.address.is_loopback() { a.prefix } else { address::bits(a.address) };
+    Ok(all.map(|a| IpPrefix { address: a.address, prefix: whole(a) }).collect())
 }
 
 /// The clear form of a refusal: the first of `ports` that leads somewhere already.

@@ -1,1 +1,161 @@
-//! x
+//! The node's own objects: made, made again, examined, taken away.
+
+use crate::world::{World, alone, call, run, serve};
+use berth_runtime::net;
+use berth_runtime::net::plan::{Publish, Transport};
+
+const HTTP: [Publish; 1] = [Publish { transport: Transport::Tcp, host_port: 8080, container_port: 80 }];
+
+fn findings(world: &World) -> String {
+    net::check(&world.node).iter().map(|f| format!("{f}\n")).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn up_again_changes_nothing_and_disturbs_no_task() {
+    alone("node::up_again_changes_nothing_and_disturbs_no_task", |world| {
+        net::node::up(&world.node).unwrap();
+        let task = net::up(&world.bridge(2, &HTTP)).unwrap().unwrap();
+        serve(&task, "web", Transport::Tcp, 80);
+        let before = world.everything();
+        for _ in 0..3 {
+            net::node::up(&world.node).unwrap();
+            assert!(call(world.host(), Transport::Tcp, "127.0.0.1", 8080).is_ok());
+        }
+        assert_eq!(world.everything(), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn down_leaves_nothing_and_may_be_repeated() {
+    alone("node::down_leaves_nothing_and_may_be_repeated", |world| {
+        let before = world.everything();
+        net::node::up(&world.node).unwrap();
+        net::node::down(&world.node).unwrap();
+        net::node::down(&world.node).unwrap();
+        assert_eq!(world.everything(), before);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn two_nodes_share_a_namespace_without_touching_each_other() {
+    alone("node::two_nodes_share_a_namespace_without_touching_each_other", |world| {
+        let mut other = world.node.clone();
+        other.bridge = "other0".into();
+        other.table = "other".into();
+        other.bridge_v4 = Some(crate::world::prefix("172.31.0.1", 16));
+        other.bridge_v6 = Some(crate::world::prefix("fd31::1", 64));
+        (other.awsvpc_v4, other.awsvpc_v6) = (None, None);
+        net::node::up(&world.node).unwrap();
+        net::up(&world.bridge(2, &HTTP)).unwrap();
+        let before = world.everything();
+        net::node::up(&other).unwrap();
+        assert!(net::leftovers(&other, std::path::Path::new("/nowhere")).unwrap().no_task());
+        net::node::down(&other).unwrap();
+        assert_eq!(world.everything(), before);
+        let same_name = net::plan::NodeNet { table: "other".into(), ..world.node.clone() };
+        let said = berth_runtime::errno::chain(&net::node::up(&same_name).unwrap_err());
+        assert!(said.contains("a bridge of that name was not made by this node"), "{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_changed_address_of_the_bridge_replaces_the_old_one() {
+    alone("node::a_changed_address_of_the_bridge_replaces_the_old_one", |world| {
+        net::node::up(&world.node).unwrap();
+        let mut changed = world.node.clone();
+        changed.bridge_v4 = Some(crate::world::prefix("172.29.0.1", 16));
+        net::node::up(&changed).unwrap();
+        let addresses = run("ip -o addr show dev berth0");
+        assert!(addresses.contains("172.29.0.1/16") && !addresses.contains("172.30.0.1"), "{addresses}");
+        assert!(addresses.contains("fd30::1/64"), "{addresses}");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn forwarding_does_not_cost_the_host_its_router_advertisements() {
+    alone("node::forwarding_does_not_cost_the_host_its_router_advertisements", |world| {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{name}")).unwrap();
+        assert_eq!(read("uplink/accept_ra").trim(), "1");
+        run("sysctl -q -w net.ipv6.conf.all.forwarding=0");
+        net::node::up(&world.node).unwrap();
+        assert_eq!(read("uplink/accept_ra").trim(), "2");
+        assert_eq!(read("all/forwarding").trim(), "1");
+        assert_eq!(read("berth0/accept_ra").trim(), "0");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn check_finds_nothing_on_a_node_that_is_up_and_everything_on_one_that_is_not() {
+    alone("node::check_finds_nothing_on_a_node_that_is_up_and_everything_on_one_that_is_not", |world| {
+        let said = findings(world);
+        for words in ["bridge `berth0` does not exist", "nftables table `inet berth` does not exist"] {
+            assert!(said.contains(words), "{said}");
+        }
+        net::node::up(&world.node).unwrap();
+        net::up(&world.bridge(2, &HTTP)).unwrap();
+        net::up(&world.awsvpc(2)).unwrap();
+        assert_eq!(findings(world), "");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn check_names_what_others_have_done() {
+    alone("node::check_names_what_others_have_done", |world| {
+        net::node::up(&world.node).unwrap();
+        for (act, words) in [
+            ("sysctl -q -w net.ipv4.ip_forward=0", "net.ipv4.ip_forward is 0"),
+            ("sysctl -q -w net.ipv4.conf.berth0.route_localnet=0", "do not answer on 127.0.0.1"),
+            ("sysctl -q -w net.ipv6.conf.all.forwarding=0", "net.ipv6.conf.all.forwarding is 0"),
+            ("ip addr add 172.30.7.1/24 dev uplink", "pool bridge-v4 overlaps the network 172.30.7.1/24 of `uplink`"),
+            ("ip addr add fd80::77/128 dev uplink", "pool awsvpc-v6 overlaps the network fd80::77/128 of `uplink`"),
+            ("ip addr del 172.30.0.1/16 dev berth0", "bridge `berth0` has not the address 172.30.0.1/16"),
+            ("ip link set berth0 down", "bridge `berth0` is down"),
+            ("nft add table ip filter", ""),
+            (
+                "nft add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }",
+                "chain `FORWARD` of nftables table `filter` drops forwarded packets",
+            ),
+            ("nft delete table inet berth", "nftables table `inet berth` does not exist"),
+            ("ip link set berth0 group 0", "link `berth0` exists and was not made by this node"),
+        ] {
+            run(act);
+            let said = findings(world);
+            assert!(said.contains(words), "{act}: {said}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn reserved_ports_are_added_to_the_machines_own_and_only_ours_are_taken_back() {
+    alone("node::reserved_ports_are_added_to_the_machines_own_and_only_ours_are_taken_back", |_| {
+        let path = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+        let list = || std::fs::read_to_string(path).unwrap().trim().to_owned();
+        // Longer than any small buffer: what is cut off would be lost.
+        let theirs: Vec<_> = (0..2000).map(|n| (20_000 + 2 * n).to_string()).collect();
+        std::fs::write(path, theirs.join(",")).unwrap();
+        let before = list_all(path);
+        assert_eq!(net::reserve::add(&[8080, 20_000, 8081]).unwrap(), [8080, 8081]);
+        assert!(list().starts_with("8080-8081,20000,"));
+        assert_eq!(net::reserve::add(&[8080]).unwrap(), Vec::<u16>::new());
+        assert_eq!(net::reserve::remove(&[8080, 8081]).unwrap(), [8080, 8081]);
+        assert_eq!(list_all(path), before);
+        std::fs::write(path, "\n").unwrap();
+        assert_eq!(net::reserve::add(&[80]).unwrap(), [80]);
+        assert_eq!(net::reserve::remove(&[80, 81]).unwrap(), [80]);
+        assert_eq!(list(), "");
+    });
+}
+
+fn list_all(path: &str) -> String {
+    let mut buffer = vec![0; 1 << 20];
+    let n = std::io::Read::read(&mut std::fs::File::open(path).unwrap(), &mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..n]).into_owned()
+}

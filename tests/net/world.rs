@@ -80,9 +80,6 @@ impl World {
         let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0");
         let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
         run("ip link add uplink type veth peer name far");
-        let pin = run_dir.path().join("outside");
-        std::fs::write(&pin, "").unwrap();
-        within(&outside, || run(&format!("mount --bind /proc/thread-self/ns/net {}", pin.display())));
         nsenter_link("far", &outside);
         // Other machines on this wire, or nobody, would never object to these addresses.
         for (link, [v4, v6]) in [("uplink", NODE), ("far", OUTSIDE)] {
