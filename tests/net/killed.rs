@@ -26,7 +26,7 @@ fn killed_everywhere(world: &World, kind: &str) {
     let plan_file = world.pin("plan");
     std::fs::write(&plan_file, berth_runtime::codec::Codec::to_bytes(&plan)).unwrap();
     let (mut early, mut half, mut late) = (0, 0, 0);
-    for step in 0..60u32 {
+    for step in 0..80u32 {
         let mut worker = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "killed::worker"])
             .env(KIND, &plan_file)
@@ -37,7 +37,7 @@ fn killed_everywhere(world: &World, kind: &str) {
         wait_for_line(worker.stdout.as_mut().unwrap(), "ready");
         // The worker goes on when its input ends; from then on every moment has its turn.
         drop(worker.stdin.take());
-        let moment = Instant::now() + whole.mul_f64(f64::from(step) / 40.0);
+        let moment = Instant::now() + whole.mul_f64(f64::from(step) / 25.0);
         while Instant::now() < moment {
             std::hint::spin_loop();
         }

@@ -83,8 +83,10 @@ fn how_long_a_task_with_a_port_takes() {
         net::node::up(&world.node).unwrap();
         let tcp = [Publish { transport: Transport::Tcp, host_port: 8080, container_port: 80 }];
         let udp = [Publish { transport: Transport::Udp, host_port: 8080, container_port: 80 }];
-        // A node has tasks, and so a bridge that is switched on.
+        // A node has tasks, and so a bridge that is switched on, and connections that are tracked.
         net::up(&world.bridge(9, &[])).unwrap();
+        serve(&world.outside, "far", Transport::Tcp, 9000);
+        call(world.host(), Transport::Tcp, crate::world::OUTSIDE[0], 9000).unwrap();
         let plans = [
             ("none", net::plan::NetPlan::None { pin: world.pin("n") }),
             ("bridge, no port", world.bridge(2, &[])),
