@@ -11,6 +11,10 @@ use serde_json::Value;
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // Some clients send nothing where there are no members.
     let body = if body.is_empty() { b"{}" } else { body };
+    // A structure can also be read from a list of its members' values, which is nothing that a client means.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::new(Code::Serialization, "read the request: it is not a JSON object"));
+    }
     serde_json::from_slice(body)
         .map_err(|error| ApiError::new(Code::Serialization, format!("read the request: {error}")))
 }
