@@ -224,9 +224,8 @@ async fn read_whole(body: Incoming) -> Result<Bytes, Failure> {
 fn no_agent(socket: &Path, error: &io::Error) -> Failure {
     let failure = Failure::caused(format!("connect to the agent at `{}`", socket.display()), error).lost();
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => failure.hint(
-            "is it running? start it with `systemctl start berth-agent` or `berth agent`; `--socket` names another",
-        ),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => failure
+            .hint("is it running? start it with `systemctl start berth` or `berth agent`; `--socket` names another"),
         io::ErrorKind::PermissionDenied => failure.hint("the socket is root's: run this as root, such as by sudo"),
         _ => failure,
     }

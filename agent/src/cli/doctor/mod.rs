@@ -145,11 +145,9 @@ fn examine(host: &Host) -> Vec<Finding> {
 fn agent(node: &Result<NodeView, Failure>) -> Vec<Finding> {
     const TOPIC: &str = "agent";
     match node {
-        Err(_) => vec![Finding::warn(
-            TOPIC,
-            "does not answer",
-            "start it with `systemctl start berth-agent` or `berth agent`",
-        )],
+        Err(_) => {
+            vec![Finding::warn(TOPIC, "does not answer", "start it with `systemctl start berth` or `berth agent`")]
+        }
         Ok(node) => {
             let mut findings = vec![match node.connected {
                 true => Finding::ok(TOPIC, format!("berth {}, connected to {}", node.version, node.backend)),
