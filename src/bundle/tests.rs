@@ -106,7 +106,7 @@ fn the_tasks_environment_wins_over_the_images() {
 fn the_user_is_looked_up_in_the_image() {
     let settings = ContainerSettings { user: Some("app".into()), ..Default::default() };
     let (bundle, document) = bundle(&shell(), &settings).unwrap();
-    assert_eq!(document["process"]["user"], json!({ "uid": 70, "gid": 71, "additionalGids": [90] }));
+    assert_eq!(document["process"]["user"], json!({ "uid": 70, "gid": 71, "additionalGids": [71, 90] }));
     assert_eq!(document["process"]["capabilities"]["effective"], json!([]));
     assert!(document["process"]["env"].as_array().unwrap().contains(&json!("HOME=/app")));
     assert_eq!(bundle.user.uid, 70);

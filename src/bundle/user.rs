@@ -12,7 +12,8 @@ pub struct User {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups, sorted.
+    /// Supplementary groups, sorted. The own group is one of them: else a set-group-id program of the image, run by its
+    /// owner, could take it off and pass permissions that are denied to the group (CVE-2022-36109).
     pub groups: Vec<u32>,
     /// Home directory; `/` where the files know none.
     pub home: String,
@@ -53,27 +54,26 @@ pub(super) fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, B
             _ => None,
         })
     };
-    let (gid, groups) = match group_name.filter(|g| !g.is_empty()) {
+    let (gid, mut groups) = match group_name.filter(|g| !g.is_empty()) {
         Some(given) => {
             let gid = named_group(given).or_else(|| number(given));
             (gid.ok_or_else(|| refuse("the group is not in the image's /etc/group"))?, Vec::new())
         }
         None => (own_gid, login.map(|login| member_of(&login, group)).unwrap_or_default()),
     };
+    groups.push(gid);
+    groups.sort_unstable();
+    groups.dedup();
     let home = if home.starts_with('/') { home } else { "/".to_owned() };
     Ok(User { uid, gid, groups, home })
 }
 
 fn member_of(login: &str, group: &str) -> Vec<u32> {
-    let mut groups: Vec<u32> = lines(group)
-        .filter_map(|columns| match columns[..] {
-            [_, _, gid, members, ..] if members.split(',').any(|m| m == login) => number(gid),
-            _ => None,
-        })
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    groups
+    let of = |columns: Vec<&str>| match columns[..] {
+        [_, _, gid, members, ..] if members.split(',').any(|m| m == login) => number(gid),
+        _ => None,
+    };
+    lines(group).filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -90,22 +90,22 @@ mod tests {
 
     #[test]
     fn names_and_numbers_find_the_same_user() {
-        let nginx = (101, 102, vec![4, 33], "/nonexistent".to_owned());
+        let nginx = (101, 102, vec![4, 33, 102], "/nonexistent".to_owned());
         assert_eq!(of("nginx"), Ok(nginx.clone()));
         assert_eq!(of("101"), Ok(nginx));
-        assert_eq!(of(""), Ok((0, 0, vec![], "/root".into())));
+        assert_eq!(of(""), Ok((0, 0, vec![0], "/root".into())));
     }
 
     #[test]
-    fn a_given_group_replaces_all_groups() {
-        assert_eq!(of("nginx:www"), Ok((101, 33, vec![], "/nonexistent".into())));
-        assert_eq!(of("nginx:77"), Ok((101, 77, vec![], "/nonexistent".into())));
-        assert_eq!(of(":33"), Ok((0, 33, vec![], "/root".into())));
+    fn a_given_group_replaces_all_others() {
+        assert_eq!(of("nginx:www"), Ok((101, 33, vec![33], "/nonexistent".into())));
+        assert_eq!(of("nginx:77"), Ok((101, 77, vec![77], "/nonexistent".into())));
+        assert_eq!(of(":33"), Ok((0, 33, vec![33], "/root".into())));
     }
 
     #[test]
     fn a_number_need_not_be_in_the_files_and_a_name_must() {
-        assert_eq!(of("5000"), Ok((5000, 0, vec![], "/".into())));
+        assert_eq!(of("5000"), Ok((5000, 0, vec![0], "/".into())));
         assert_eq!(of("nobody"), Err("user `nobody`: is not in the image's /etc/passwd".into()));
         assert_eq!(of("0:staff"), Err("user `0:staff`: the group is not in the image's /etc/group".into()));
         assert_eq!(of("x"), Err("user `x`: is not in the image's /etc/passwd".into()));

@@ -295,19 +295,22 @@ impl<'a> Tree<'a> {
     }
 
     fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8], path: &[u8]) -> Result<(), ExtractError> {
-        if name == OPAQUE {
-            let dir = self.directory(parent)?;
-            return self.make_opaque(dir.as_fd(), path);
-        }
-        if name.starts_with(AUFS) {
+        if name != OPAQUE && name.starts_with(AUFS) {
             // Bookkeeping of the file system that the format comes from.
             return Ok(());
         }
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(refused(path, "a whiteout of nothing"));
         }
+        // Where this layer has a file, a link or a whiteout in place of the directory, everything in it is hidden already;
+        // through a link the wrong thing would be hidden. Some tools write such whiteouts for a directory that was replaced.
+        match self.open_with(parent, ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS) {
+            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            Err(Errno::ENOENT) => {}
+            opened => drop(opened.op("open directory", os(parent))?),
+        }
         let dir = self.directory(parent)?;
-        self.hide(dir.as_fd(), hidden, path)
+        if name == OPAQUE { self.make_opaque(dir.as_fd(), path) } else { self.hide(dir.as_fd(), hidden, path) }
     }
 
     /// Hides `name` of the layers below. An entry of this layer hides it already, a directory does so when it is opaque.
@@ -349,10 +352,14 @@ impl<'a> Tree<'a> {
     }
 
     fn open_dir(&self, path: &[u8]) -> nix::Result<OwnedFd> {
+        self.open_with(path, ResolveFlag::RESOLVE_IN_ROOT)
+    }
+
+    fn open_with(&self, path: &[u8], resolve: ResolveFlag) -> nix::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV);
+            .resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS | ResolveFlag::RESOLVE_NO_XDEV);
         loop {
             match nix::fcntl::openat2(&self.root, os(path), how) {
                 // A rename somewhere on the machine while `..` of a link was walked (openat2(2)).

@@ -179,6 +179,24 @@ fn what_is_hidden_and_made_again_hides_what_was_there() {
 }
 
 #[test]
+fn a_whiteout_below_what_is_no_directory_hides_nothing() {
+    let (dir, _) = Layer::default()
+        .file("was-dir", "")
+        .file("was-dir/.wh.x", "")
+        .dir("target/")
+        .link("was-dir-too", "target")
+        .file("was-dir-too/.wh.x", "")
+        .file("was-dir-too/.wh..wh..opq", "")
+        .file(".wh.gone", "")
+        .file("gone/.wh.x", "")
+        .good();
+    let root = dir.path().join("root");
+    assert!(root.join("was-dir").is_file() && is_whiteout(&root.join("gone")));
+    assert_eq!(fs::read_dir(root.join("target")).unwrap().count(), 0);
+    assert!(!is_opaque(&root.join("target")));
+}
+
+#[test]
 fn later_entries_replace_earlier_ones() {
     let (dir, found) = Layer::default()
         .file("x/y/z", "old")
