@@ -12,7 +12,7 @@ nginx=
 [ -n "${BERTH_FIXTURES_SMALL:-}" ] || nginx=$("$here/make-nginx-image.sh")
 probe=$("$here/make-probe-image.sh")
 name=registry
-[ -n "$nginx" ] || name=registry-small
+[ -n "$nginx" ] || name=small-registry
 fixture "$name" "$busybox $nginx $probe"
 
 # blob LAYOUT: stores standard input as a blob and prints `DIGEST SIZE`.
