@@ -1,5 +1,7 @@
 //! The wire types against the shapes of the protocols: no member is lost, renamed or of another type.
 
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, and does not know what tests share for one")]
+
 mod model;
 
 use berth_wire::{acs, ecs, tcs};

@@ -49,11 +49,13 @@ pub(crate) async fn serve(
             plane.decide(|state, turn| state.prune(turn));
         }
     };
-    // Dropping this future must end the sessions as well.
+    // Dropping this future must end the connections and sessions as well: they are tasks of their own.
     let _end_sessions = stopping.clone().drop_guard();
     let stop = async move {
-        shutdown.await;
-        stopping.cancel();
+        tokio::select! {
+            () = shutdown => stopping.cancel(),
+            () = stopping.cancelled() => {}
+        }
     };
     let server = axum::serve(listener, router).with_graceful_shutdown(stop);
     tokio::select! {
