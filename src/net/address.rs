@@ -1,6 +1,6 @@
 //! Addresses and routes.
 
-use super::attr;
+use super::attr::{self, Attr};
 use super::netlink::{CREATE, CREATE_NEW, Request, Talk};
 use super::plan::IpPrefix;
 use crate::errno::OpError;
@@ -16,6 +16,12 @@ const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_GETMULTICAST: u16 = 58;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+/// Bytes of `struct rtmsg`.
+const RTMSG: usize = 12;
+const RTN_UNICAST: u8 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_PRIORITY: u16 = 6;
 /// Bytes of `struct ifaddrmsg`.
 const IFADDRMSG: usize = 8;
 const IFA_ADDRESS: u16 = 1;
@@ -171,6 +177,35 @@ pub(crate) fn ip(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
 }
 
+/// The link that the default route leads to, IPv4's before IPv6's, the preferred one before others.
+pub(crate) fn default_link(talk: &mut Talk) -> Result<Option<u32>, OpError> {
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        let mut query = route(&message, "list routes of", "this namespace".to_owned());
+        (query.kind, query.flags) = (RTM_GETROUTE, 0);
+        let mut found = Vec::new();
+        talk.dump(&query, |kind, payload| {
+            if kind == RTM_NEWROUTE {
+                found.extend(parse_default(payload));
+            }
+        })?;
+        if let Some((_, link)) = found.into_iter().min() {
+            return Ok(Some(link));
+        }
+    }
+    Ok(None)
+}
+
+/// Metric and link of a route, where it is a default route of the main table.
+fn parse_default(payload: &[u8]) -> Option<(u32, u32)> {
+    let header = payload.get(..RTMSG)?;
+    let is_default = header[1] == 0 && header[4] == RouteHeader::RT_TABLE_MAIN && header[7] == RTN_UNICAST;
+    let attrs = payload.get(RTMSG..)?;
+    let number = |kind| attr::find(attrs, kind).and_then(Attr::u32);
+    is_default.then_some((number(RTA_PRIORITY).unwrap_or(0), number(RTA_OIF)?))
+}
+
 fn route(message: &RouteMessage, op: &'static str, object: String) -> Request {
     let mut payload = vec![0; message.buffer_len()];
     message.emit(&mut payload);
@@ -239,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn a_default_route_is_told_from_others() {
+        let through = add_default_route(7, "192.0.2.1".parse().unwrap());
+        assert_eq!(parse_default(&through.payload), Some((0, 7)));
+        let network = add_link_route(7, prefix("10.0.0.0", 8));
+        assert_eq!(parse_default(&network.payload), None);
+    }
+
+    #[test]
     fn pools_hold_their_own_addresses_only() {
         assert!(contains(prefix("172.30.0.1", 16), "172.30.255.9".parse().unwrap()));
         assert!(!contains(prefix("172.30.0.1", 16), "172.31.0.1".parse().unwrap()));
@@ -258,7 +301,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn foreign_addresses_never_panic(bytes: Vec<u8>) {
-            let _ = parse(&bytes);
+            let _ = (parse(&bytes), parse_default(&bytes));
         }
     }
 }

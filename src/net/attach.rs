@@ -15,7 +15,7 @@
 //! host: neighbours may ask for it, and the host never picks it as the source of what it sends to tasks.
 
 use super::address::{self, Scope};
-use super::link::{self, Pair};
+use super::link::{self, Link, Pair};
 use super::netlink::{Talk, errno};
 use super::plan::{IpPrefix, NetPlan, NodeNet, Publish};
 use super::{namespace, node, publish, sysctl};
@@ -145,8 +145,9 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
     // A socket stays in the namespace it was opened in.
     let mut of_host = Talk::route()?;
     let bridge = match join {
-        Some(join) if join.bridged => Some(node::bridge_index(&mut of_host, join.node)?),
-        _ => None,
+        // In awsvpc mode for its MTU only, and as the sign that the node is up.
+        Some(join) => Some(node::own_bridge(&mut of_host, join.node)?),
+        None => None,
     };
     let netns = namespace::make()?;
     for (name, value) in NAMESPACE_PARAMETERS {
@@ -155,7 +156,7 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
     namespace::pin(pin)?;
     made.pinned = true;
     let mut of_task = Talk::route()?;
-    if let Some(join) = join {
+    if let (Some(join), Some(bridge)) = (join, &bridge) {
         add_links(&mut of_host, join, bridge, &netns, made)?;
     }
     of_task.ask(&[link::set_up("lo")])?;
@@ -186,13 +187,20 @@ fn wait_until_usable(of_host: &mut Talk, of_task: &mut Talk, join: &Join<'_>, li
 fn add_links(
     of_host: &mut Talk,
     join: &Join<'_>,
-    bridge: Option<u32>,
+    bridge: &Link,
     netns: &OwnedFd,
     made: &mut Made,
 ) -> Result<(), OpError> {
-    let (host_link, group) = (join.host_link, link::group(join.node));
-    let mut requests = vec![link::add_pair(&Pair { host_link, group, bridge, netns: netns.as_fd(), mac: join.mac })];
-    requests.extend(link::take_up_host_end(host_link, bridge.is_some()));
+    let pair = Pair {
+        host_link: join.host_link,
+        group: link::group(join.node),
+        bridge: join.bridged.then_some(bridge.index),
+        netns: netns.as_fd(),
+        mac: join.mac,
+        mtu: bridge.mtu,
+    };
+    let mut requests = vec![link::add_pair(&pair)];
+    requests.extend(link::take_up_host_end(join.host_link, join.bridged));
     let mut answers = of_host.ask_each(&requests)?;
     made.linked = answers.first().is_some_and(Result::is_ok);
     if let Some(Err(e)) = answers.get(1)

@@ -21,7 +21,7 @@ const RTM_GETLINK: u16 = 18;
 /// Bytes of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
-const IFLA_MASTER: u16 = 10;
+const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_GROUP: u16 = 27;
@@ -41,8 +41,8 @@ pub(crate) struct Link {
     /// Whether packets really pass, see [`wait_until_running`].
     running: bool,
     pub(crate) group: u32,
-    /// The bridge it is a port of.
-    pub(crate) master: Option<u32>,
+    /// Bytes that fit into one packet.
+    pub(crate) mtu: u32,
     /// `bridge`, `veth`, ...; empty for hardware.
     pub(crate) kind: String,
 }
@@ -111,6 +111,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) netns: BorrowedFd<'a>,
     /// MAC address of the task's end.
     pub(crate) mac: [u8; 6],
+    /// Of both ends.
+    pub(crate) mtu: u32,
 }
 
 /// A veth pair, both ends still down: a veth cannot come up before its peer is joined to it. See
@@ -123,12 +125,14 @@ pub(crate) fn add_pair(pair: &Pair<'_>) -> Request {
         LinkAttribute::IfName(TASK_LINK.to_owned()),
         LinkAttribute::Address(pair.mac.to_vec()),
         LinkAttribute::NetNsFd(pair.netns.as_raw_fd()),
+        LinkAttribute::Mtu(pair.mtu),
     ];
     peer.extend(queues.clone());
     let data = InfoData::Veth(InfoVeth::Peer(message(0, false, peer)));
     let mut attributes = vec![
         LinkAttribute::IfName(pair.host_link.to_owned()),
         LinkAttribute::Group(pair.group),
+        LinkAttribute::Mtu(pair.mtu),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)]),
     ];
     attributes.extend(queues);
@@ -160,6 +164,12 @@ pub(crate) fn take_up_host_end(host_link: &str, bridged: bool) -> [Request; 2] {
 /// Takes a link up.
 pub(crate) fn set_up(name: &str) -> Request {
     request(RTM_NEWLINK, 0, &message(0, true, vec![LinkAttribute::IfName(name.to_owned())]), "take up link", name)
+}
+
+/// Sets how many bytes fit into one packet of a link.
+pub(crate) fn set_mtu(name: &str, mtu: u32) -> Request {
+    let attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu)];
+    request(RTM_NEWLINK, 0, &message(0, false, attributes), "set MTU of link", name)
 }
 
 /// Deletes a link; the other end of a veth goes with it.
@@ -238,7 +248,7 @@ fn parse(payload: &[u8]) -> Option<Link> {
     for attr in attr::attributes(payload.get(IFINFOMSG..)?) {
         match attr.kind {
             IFLA_IFNAME => link.name = attr.text().unwrap_or_default().to_owned(),
-            IFLA_MASTER => link.master = attr.u32(),
+            IFLA_MTU => link.mtu = attr.u32().unwrap_or_default(),
             IFLA_OPERSTATE => link.running = attr.value == [IF_OPER_UP],
             IFLA_GROUP => link.group = attr.u32().unwrap_or_default(),
             IFLA_LINKINFO => {

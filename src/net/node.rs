@@ -77,6 +77,7 @@ pub fn up(node: &NodeNet) -> Result<(), OpError> {
     let mut talk = Talk::route()?;
     let bridge = ensure_bridge(&mut talk, node)?;
     ensure_addresses(&mut talk, node, &bridge)?;
+    ensure_mtu(&mut talk, &bridge)?;
     let parameter = |family: &str, name: &str| format!("net/{family}/conf/{}/{name}", node.bridge);
     if node.bridge_v4.is_some() {
         // Lets packets of clients on 127.0.0.1 out to tasks; the table's `raw` chain keeps tasks from using it.
@@ -170,7 +171,7 @@ fn ensure_bridge(talk: &mut Talk, node: &NodeNet) -> Result<Link, OpError> {
 }
 
 /// The node's bridge, where there is one of that name and it is ours.
-fn own_bridge(talk: &mut Talk, node: &NodeNet) -> Result<Link, OpError> {
+pub(crate) fn own_bridge(talk: &mut Talk, node: &NodeNet) -> Result<Link, OpError> {
     let name = &node.bridge;
     let refuse = |kind, words: &str| Err(OpError::new("use bridge", name, io::Error::new(kind, words)));
     match link::find(talk, name)? {
@@ -183,9 +184,14 @@ fn own_bridge(talk: &mut Talk, node: &NodeNet) -> Result<Link, OpError> {
     }
 }
 
-/// The index of the node's bridge.
-pub(crate) fn bridge_index(talk: &mut Talk, node: &NodeNet) -> Result<u32, OpError> {
-    own_bridge(talk, node).map(|bridge| bridge.index)
+/// Gives the bridge the MTU of the link that leads out of the node; tasks get theirs from the bridge. One that is too
+/// large loses packets wherever somebody filters the ICMP messages that would say so.
+fn ensure_mtu(talk: &mut Talk, bridge: &Link) -> Result<(), OpError> {
+    let Some(uplink) = address::default_link(talk)? else { return Ok(()) };
+    match link::list(talk)?.into_iter().find(|l| l.index == uplink) {
+        Some(uplink) if uplink.mtu != bridge.mtu => talk.ask(&[link::set_mtu(&bridge.name, uplink.mtu)]),
+        _ => Ok(()),
+    }
 }
 
 fn ensure_addresses(talk: &mut Talk, node: &NodeNet, bridge: &Link) -> Result<(), OpError> {

@@ -1,8 +1,8 @@
 //! The node's own objects: made, made again, examined, taken away.
 
-use crate::world::{World, alone, call, run, serve};
+use crate::world::{World, alone, call, run, serve, within};
 use berth_runtime::net;
-use berth_runtime::net::plan::{Publish, Transport};
+use berth_runtime::net::plan::{NetPlan, Publish, Transport};
 
 const HTTP: [Publish; 1] = [Publish { transport: Transport::Tcp, host_port: 8080, container_port: 80 }];
 
@@ -129,6 +129,117 @@ fn check_names_what_others_have_done() {
             let said = findings(world);
             assert!(said.contains(words), "{act}: {said}");
         }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn tasks_have_the_mtu_of_the_link_that_leads_out() {
+    alone("node::tasks_have_the_mtu_of_the_link_that_leads_out", |world| {
+        run("ip link set uplink mtu 1400");
+        run("ip route add default via 192.0.2.9");
+        net::node::up(&world.node).unwrap();
+        for plan in [world.bridge(2, &[]), world.awsvpc(2)] {
+            let task = net::up(&plan).unwrap().unwrap();
+            let link = within(&task, || run("ip link show eth0"));
+            assert!(link.contains("mtu 1400"), "{link}");
+        }
+        run("ip link set uplink mtu 9000");
+        net::node::up(&world.node).unwrap();
+        assert!(run("ip link show berth0").contains("mtu 9000"));
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_node_without_ipv6_runs_tasks_without_it() {
+    alone("node::a_node_without_ipv6_runs_tasks_without_it", |world| {
+        run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1");
+        run("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+        let mut node = world.node.clone();
+        (node.bridge_v6, node.awsvpc_v6) = (None, None);
+        let without_v6 = |mut plan: NetPlan| {
+            if let NetPlan::Bridge { node: of, addresses, .. } | NetPlan::Awsvpc { node: of, addresses, .. } = &mut plan
+            {
+                *of = node.clone();
+                addresses.pop();
+            }
+            plan
+        };
+        net::node::up(&node).unwrap();
+        assert_eq!(net::check(&node), []);
+        let _held = net::hold::bind(Transport::Tcp, 8080).unwrap();
+        let empty = world.everything();
+        let plans = [without_v6(world.bridge(2, &HTTP)), without_v6(world.awsvpc(3))];
+        let tasks = plans.each_ref().map(|plan| net::up(plan).unwrap().unwrap());
+        within(&tasks[0], || run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=0"));
+        serve(&tasks[0], "web", Transport::Tcp, 80);
+        assert_eq!(call(world.host(), Transport::Tcp, "127.0.0.1", 8080).unwrap(), "web 172.30.0.1");
+        assert_eq!(call(&tasks[1], Transport::Tcp, "172.30.0.1", 8080).unwrap(), "web 10.80.0.3");
+        for plan in &plans {
+            net::down(plan).unwrap();
+        }
+        assert_eq!(world.everything(), empty);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_table_reads_as_it_is_meant() {
+    alone("node::the_table_reads_as_it_is_meant", |world| {
+        net::node::up(&world.node).unwrap();
+        net::up(&world.bridge(2, &HTTP)).unwrap();
+        let found = run("nft list ruleset");
+        if std::env::var_os("BERTH_BLESS").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/net/table.nft"), &found).unwrap();
+        }
+        assert_eq!(found, include_str!("table.nft"));
+    });
+}
+
+fn node_net(world: &World, verb: &[&str]) -> (String, String, Option<i32>) {
+    let node = berth_runtime::cli::node_net::arguments(&world.node);
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_berth-runtime"))
+        .arg("node-net")
+        .args(verb)
+        .args(if verb[0] == "reserve" { Vec::new() } else { node })
+        .args(if verb[0] == "leftovers" {
+            vec!["--run".into(), world.run.path().display().to_string()]
+        } else {
+            vec![]
+        })
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_command_line_makes_examines_and_takes_away_a_node() {
+    alone("node::the_command_line_makes_examines_and_takes_away_a_node", |world| {
+        let quiet = (String::new(), String::new(), Some(0));
+        let (said, _, code) = node_net(world, &["check"]);
+        assert!(said.contains("broken: bridge `berth0` does not exist\n  hint: restart the agent"), "{said}");
+        assert_eq!(code, Some(1));
+        assert_eq!(node_net(world, &["up"]), quiet);
+        assert_eq!(node_net(world, &["check"]), quiet);
+        assert_eq!(node_net(world, &["leftovers"]), quiet);
+        net::up(&world.bridge(2, &HTTP)).unwrap();
+        let (said, _, _) = node_net(world, &["leftovers"]);
+        let pin = world.pin("b2");
+        let wanted =
+            format!("link bv2\nport 8080/tcp to 172.30.0.2:80\nport 8080/tcp to [fd30::2]:80\npin {}\n", pin.display());
+        assert_eq!(said, wanted);
+        assert_eq!(node_net(world, &["reserve", "add", "80", "81"]).0, "80\n81\n");
+        assert_eq!(node_net(world, &["reserve", "remove", "80", "82"]).0, "80\n");
+        assert_eq!(node_net(world, &["fly"]).2, Some(2));
+        run("ip link set berth0 group 0");
+        let (_, said, code) = node_net(world, &["up"]);
+        assert_eq!(said, "berth-runtime: use bridge `berth0`: a bridge of that name was not made by this node\n");
+        assert_eq!(code, Some(1));
+        run("ip link set berth0 group 1084105802");
+        assert_eq!(node_net(world, &["down"]), quiet);
     });
 }
 

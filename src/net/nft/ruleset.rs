@@ -70,6 +70,12 @@ pub(crate) fn batch(node: &NodeNet) -> Batch<'_> {
 const LOOPBACK4: IpPrefix = IpPrefix { address: IpAddr::V4(Ipv4Addr::LOCALHOST), prefix: 8 };
 const LOOPBACK6: IpPrefix = IpPrefix { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 };
 
+/// IPv6 sources of neighbour discovery: the unspecified address and link-local ones.
+const NOT_ROUTED: [IpPrefix; 2] = [
+    IpPrefix { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix: 128 },
+    IpPrefix { address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix: 10 },
+];
+
 /// The rules of all chains in order.
 fn rules(node: &NodeNet) -> Vec<(&'static str, Rule)> {
     let group = link::group(node);
@@ -99,6 +105,10 @@ fn rules(node: &NodeNet) -> Vec<(&'static str, Rule)> {
         let uninvited = into_bridge().in_group(group, false).new_connection().dnat_done(false);
         rules.push(("forward", uninvited.drop()));
     }
-    rules.push(("raw", Rule::new().in_group(group, true).family(Ip::V4).from_elsewhere().drop()));
+    let from_task = |ip| Rule::new().in_group(group, true).family(ip);
+    rules.push(("raw", from_task(Ip::V4).from_elsewhere().drop()));
+    // Neighbours ask for each other from addresses that no route leads to.
+    let routed = NOT_ROUTED.into_iter().fold(from_task(Ip::V6), |rule, not| rule.not_in_network(End::Source, not));
+    rules.push(("raw", routed.from_elsewhere().drop()));
     rules
 }
