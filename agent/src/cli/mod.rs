@@ -7,6 +7,7 @@
 //! ```text
 //!  run ps inspect logs stop wait rm node pull images ──► client ──► operators' socket
 //!  exec ── asks the agent where the shim is, then ─────► shim::client ──► the task's shim
+//!  stop --all, where no agent runs ────────────────────► each task's shim
 //!  doctor ─────────────────────────────────────────────► /proc, /sys, the node's directories; needs no agent
 //!  agent, control-plane ── become the daemon
 //! ```
@@ -27,6 +28,7 @@ mod ps;
 mod pull;
 mod rm;
 mod run;
+mod shims;
 mod stop;
 mod table;
 mod tasks;

@@ -2,9 +2,11 @@
 
 use super::Context;
 use super::failure::Failure;
-use super::{tasks, terminal, wait};
+use super::{shims, tasks, terminal, wait};
 use crate::api::types::{StopRequest, TaskView};
+use berth_runtime::rundir::Dirs;
 use http::Method;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +14,11 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub(crate) struct StopArgs {
     /// Id, unique start of an id, or name
-    #[arg(required = true, value_name = "TASK")]
+    #[arg(required_unless_present = "all", value_name = "TASK")]
     tasks: Vec<String>,
+    /// Stop every task; where no agent runs, by asking each task's shim
+    #[arg(short, long, conflicts_with = "tasks")]
+    all: bool,
     /// Seconds between the stop signal and SIGKILL, instead of each container's stopTimeout; 0 kills at once
     #[arg(short = 't', long = "time", value_name = "SECONDS", value_parser = parse_seconds)]
     timeout: Option<Duration>,
@@ -39,9 +44,19 @@ pub(crate) async fn run(context: &Context, args: &StopArgs) -> Result<ExitCode, 
         timeout_ms: args.timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
         reason: args.reason.clone(),
     };
+    let references = if args.all {
+        let found: Result<Vec<TaskView>, Failure> = context.client.get("/v1/tasks").await;
+        match found {
+            Ok(found) => found.into_iter().map(|task| task.id).collect(),
+            Err(failure) if failure.is_lost() => return without_agent(context, args, &request),
+            Err(failure) => return Err(failure),
+        }
+    } else {
+        args.tasks.clone()
+    };
     let mut views = Vec::new();
     let mut first_failure = None;
-    for reference in &args.tasks {
+    for reference in &references {
         match stop(context, reference, &request).await {
             Ok(view) => views.push(view),
             // The others are stopped all the same.
@@ -63,6 +78,17 @@ pub(crate) async fn run(context: &Context, args: &StopArgs) -> Result<ExitCode, 
         terminal::print_json(&views)?;
     }
     first_failure.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Asks the shims. The views of an agent are not to be had, so `--json` shows none.
+fn without_agent(context: &Context, args: &StopArgs, request: &StopRequest) -> Result<ExitCode, Failure> {
+    let run = context.client.socket().parent().unwrap_or(Path::new("/run/berth"));
+    let dirs = Dirs::new(run, Dirs::default().state);
+    shims::stop_all(&dirs, request.timeout_ms, request.reason.as_deref().unwrap_or("stopped with all tasks"))?;
+    if args.json {
+        terminal::print_json(&[(); 0])?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Asks one task to stop; answers at once.

@@ -1,6 +1,6 @@
 //! `berth exec` against a shim that says what the test wants.
 
-use crate::fake::{Agent, PATIENCE, task, with_shim};
+use crate::fake::{Agent, PATIENCE, berth, ran, task, with_shim};
 use axum::routing::get;
 use axum::{Json, Router};
 use berth_runtime::codec::Codec;
@@ -8,6 +8,7 @@ use berth_runtime::shim::frame::{Inbox, frame};
 use berth_runtime::shim::protocol::{ExecProcess, FromShim, PROTOCOL_VERSION, ToShim};
 use berth_runtime::sys::fd::{receive_with, send_with};
 use berth_runtime::sys::tty::{self, WindowSize};
+use berth_runtime::task::view::{Phase, TaskView};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
@@ -67,6 +68,31 @@ impl Shim {
     }
 }
 
+/// A task's view with nothing in it but its phase.
+fn view_in(phase: Phase) -> FromShim {
+    let view = TaskView { generation: 4, phase, reason: None, containers: vec![], execution_stopped_at_ms: None };
+    FromShim::View { view }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_all_asks_the_shims_where_no_agent_runs() {
+    let (dir, played) = Shim::play(|mut shim| {
+        shim.send(&view_in(Phase::Running), None);
+        let asked = shim.receive();
+        shim.send(&view_in(Phase::Stopping), None);
+        shim.send(&view_in(Phase::Ended), None);
+        asked
+    });
+    let run = tempfile::tempdir().unwrap();
+    for (task, socket) in [("0af3", dir.path().join("sock")), ("dead", "/nonexistent".into())] {
+        std::fs::create_dir_all(run.path().join("tasks").join(task)).unwrap();
+        std::os::unix::fs::symlink(socket, run.path().join("tasks").join(task).join("sock")).unwrap();
+    }
+    let stop = ran(berth(&run.path().join("agent.sock"), &["stop", "--all", "--reason", "shutdown"])).await;
+    assert_eq!((stop.code, stop.stderr.as_str()), (Some(0), ""));
+    assert_eq!(played.join().unwrap(), ToShim::Stop { generation: 5, timeout_ms: None, reason: "shutdown".into() });
+}
+
 fn agent_of(shim: &TempDir) -> Agent {
     let view = with_shim(task("RUNNING", None), &shim.path().join("sock"));
     Agent::start(Router::new().route("/v1/tasks/{id}", get(|| async { Json(view) })))
@@ -118,7 +144,7 @@ async fn input_is_handed_over_only_when_asked_for() {
     let agent = agent_of(&dir);
     let mut command = agent.berth(&["exec", "-i", "web", "cat"]);
     command.stdin(OwnedFd::from(reader));
-    assert_eq!(crate::fake::ran(command).await.code, Some(0));
+    assert_eq!(ran(command).await.code, Some(0));
     assert_eq!(played.join().unwrap(), "typed");
 }
 
