@@ -4,6 +4,7 @@
 use super::settings::{ContainerSettings, Namespace, Volume, VolumeSource};
 use super::user::User;
 use super::{BundleError, defaults};
+use crate::security::seccomp::default_profile;
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -20,12 +21,14 @@ pub(super) fn document(
     user: &User,
 ) -> Result<(Vec<String>, Value), BundleError> {
     let args = arguments(image, settings)?;
+    let may = if settings.privileged || !settings.cap_add.is_empty() { defaults::may_give() } else { u64::MAX };
+    let caps = defaults::capabilities(settings.privileged, &settings.cap_add, &settings.cap_drop, may)?;
     let mut document = json!({
         "ociVersion": OCI_VERSION,
-        "process": process(image, settings, user, &args)?,
+        "process": process(image, settings, user, &args, caps)?,
         "root": { "path": "rootfs", "readonly": settings.readonly_rootfs },
         "mounts": mounts(settings)?,
-        "linux": linux(settings)?,
+        "linux": linux(settings, caps)?,
     });
     // The host's name is not ours to change, and runtimes refuse a name without a namespace for it.
     if let (Some(hostname), true) = (&settings.hostname, settings.uts == Namespace::Own) {
@@ -105,14 +108,14 @@ fn process(
     settings: &ContainerSettings,
     user: &User,
     args: &[String],
+    caps: u64,
 ) -> Result<Value, BundleError> {
     let of_image = image.config().as_ref().and_then(|c| c.working_dir().clone());
     let cwd = settings.cwd.clone().or(of_image).filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| "/".into());
     if !cwd.starts_with('/') {
         return refuse("working directory", &cwd, "is not absolute");
     }
-    let may = if settings.privileged || !settings.cap_add.is_empty() { defaults::may_give() } else { u64::MAX };
-    let caps = defaults::capabilities(settings.privileged, &settings.cap_add, &settings.cap_drop, may)?;
+    let caps = defaults::names(caps);
     // Another user than root gets none by execve(2) anyway, but may through set-user-id files: only the bound counts.
     let held = if user.uid == 0 { caps.clone() } else { Vec::new() };
     let mut rlimits = Vec::new();
@@ -241,7 +244,7 @@ fn namespaces(settings: &ContainerSettings) -> Vec<Value> {
     all
 }
 
-fn linux(settings: &ContainerSettings) -> Result<Value, BundleError> {
+fn linux(settings: &ContainerSettings, caps: u64) -> Result<Value, BundleError> {
     let (devices, rules) = devices(settings)?;
     let mut linux = json!({
         "namespaces": namespaces(settings),
@@ -253,6 +256,9 @@ fn linux(settings: &ContainerSettings) -> Result<Value, BundleError> {
     if settings.privileged {
         linux["maskedPaths"] = json!([]);
         linux["readonlyPaths"] = json!([]);
+    }
+    if !settings.privileged && !settings.no_seccomp {
+        linux["seccomp"] = serde_json::to_value(default_profile(caps)).map_err(BundleError::Json)?;
     }
     if !settings.sysctls.is_empty() {
         linux["sysctl"] = settings.sysctls.iter().map(|(name, value)| (name.clone(), json!(value))).collect();

@@ -86,14 +86,9 @@ pub(super) const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "
 /// Where programs are looked for when neither image nor task says.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The names (with `CAP_`) of a container's capabilities, by number. `may` is the set that this process could give away:
-/// a node that lacks one itself cannot start a container that has all.
-pub(super) fn capabilities(
-    privileged: bool,
-    add: &[String],
-    drop: &[String],
-    may: u64,
-) -> Result<Vec<String>, BundleError> {
+/// A container's capabilities, a bit each. `may` is the set that this process could give away: a node that lacks one itself
+/// cannot start a container that has all.
+pub(super) fn capabilities(privileged: bool, add: &[String], drop: &[String], may: u64) -> Result<u64, BundleError> {
     let mut set = 0u64;
     for name in CAPABILITIES {
         set |= parse_capability("capability", name)?;
@@ -110,7 +105,12 @@ pub(super) fn capabilities(
     let asked = |bit: usize| add.iter().any(|name| name.trim_start_matches("CAP_").eq_ignore_ascii_case(ALL[bit]));
     // What was asked for by name and cannot be had is left in: the runtime's refusal is better than silence.
     let given = (0..ALL.len()).filter(|bit| set & (1 << bit) != 0 && (may & (1 << bit) != 0 || asked(*bit)));
-    Ok(given.map(|bit| format!("CAP_{}", ALL[bit])).collect())
+    Ok(given.fold(0, |all, bit| all | 1 << bit))
+}
+
+/// The names (with `CAP_`) of a set of capabilities, by number.
+pub(super) fn names(set: u64) -> Vec<String> {
+    (0..ALL.len()).filter(|bit| set & (1 << bit) != 0).map(|bit| format!("CAP_{}", ALL[bit])).collect()
 }
 
 fn parse_capability(field: &'static str, name: &str) -> Result<u64, BundleError> {
@@ -207,7 +207,7 @@ mod tests {
     fn capabilities_are_added_before_others_are_dropped() {
         let of = |add: &[&str], drop: &[&str]| {
             let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-            capabilities(false, &own(add), &own(drop), u64::MAX).unwrap()
+            names(capabilities(false, &own(add), &own(drop), u64::MAX).unwrap())
         };
         assert_eq!(of(&[], &[]).len(), 14);
         assert_eq!(of(&["NET_ADMIN"], &["ALL"]), Vec::<String>::new());
@@ -218,8 +218,9 @@ mod tests {
 
     #[test]
     fn a_privileged_container_gets_what_the_node_has() {
-        assert_eq!(capabilities(true, &[], &[], u64::MAX).unwrap().len(), 41);
+        assert_eq!(names(capabilities(true, &[], &[], u64::MAX).unwrap()).len(), 41);
         let without_resource = !(1u64 << 24);
-        assert!(!capabilities(true, &[], &[], without_resource).unwrap().contains(&"CAP_SYS_RESOURCE".to_owned()));
+        let set = capabilities(true, &[], &[], without_resource).unwrap();
+        assert!(!names(set).contains(&"CAP_SYS_RESOURCE".to_owned()));
     }
 }

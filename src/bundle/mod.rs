@@ -123,7 +123,7 @@ fn prepare(
         _ => libc::SIGTERM,
     };
     let (args, document) = config::document(image, settings, &user)?;
-    let bytes = serde_json::to_vec_pretty(&document).map_err(BundleError::Json)?;
+    let bytes = serde_json::to_vec(&document).map_err(BundleError::Json)?;
     for path in [dir.to_owned(), dir.join("rootfs")] {
         DirBuilder::new().recursive(true).mode(0o700).create(&path).op("make directory", &path)?;
     }

@@ -63,6 +63,7 @@ fn a_container_is_closed_unless_it_asks() {
     assert!(document["linux"]["maskedPaths"].as_array().unwrap().contains(&json!("/proc/kcore")));
     assert!(document["linux"]["readonlyPaths"].as_array().unwrap().contains(&json!("/proc/sys")));
     assert_eq!(document["linux"]["resources"]["devices"], json!([{ "allow": false, "access": "rwm" }]));
+    assert_eq!(document["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ERRNO");
     let sys = document["mounts"].as_array().unwrap().iter().find(|m| m["destination"] == "/sys").unwrap();
     assert!(sys["options"].as_array().unwrap().contains(&json!("ro")));
 }
