@@ -349,14 +349,16 @@ impl Shim {
     fn tell(&mut self) {
         let mut gone = Vec::new();
         let mut view = None;
-        for client in self.clients.iter_mut() {
-            // A client that is behind gets the newest view when it has caught up, and not all in between.
-            if client.greeted && client.view_told != self.view_number && !client.is_behind() {
+        for client in &mut self.clients {
+            let mut here = client.flush();
+            // A client that is still behind gets the newest view when it has caught up, and not all in between.
+            if here && client.greeted && client.view_told != self.view_number && !client.is_behind() {
                 let view = view.get_or_insert_with(|| protocol::FromShim::View { view: self.task.view() });
                 client.view_told = self.view_number;
                 client.say(view, None);
+                here = client.flush();
             }
-            if !client.flush() {
+            if !here {
                 gone.push(client.number);
             }
         }

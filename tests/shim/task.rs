@@ -10,6 +10,7 @@ use berth_runtime::sys::spawn;
 use berth_runtime::task::plan::{Condition, ContainerPlan, Dependency, LogPlan, PLAN_VERSION, TaskPlan};
 use berth_runtime::task::view::{ContainerState, ExitRecord, Phase, TaskView};
 use berth_test_host::{Leftover, TestHost, eventually};
+use nix::unistd::Pid;
 use serde_json::json;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -99,6 +100,7 @@ pub(crate) struct Task<'h> {
     pub(crate) seen: TaskDirs,
     /// `nsenter`, whose end is the shim's.
     pub(crate) nsenter: OwnedFd,
+    nsenter_pid: u32,
     pub(crate) started: Instant,
 }
 
@@ -154,12 +156,12 @@ impl<'h> Task<'h> {
         let lock = locked(&seen.lock()).expect("nobody else has the lock");
         let listener = UnixListener::bind(seen.socket()).unwrap();
         let started = Instant::now();
-        let nsenter = spawn_in(
+        let (nsenter_pid, nsenter) = spawn_in(
             host,
             &["shim", "--run", run.to_str().unwrap(), "--state", state.to_str().unwrap()],
             &[(lock.as_fd(), 3), (listener.as_fd(), 4)],
         );
-        Self { host, dirs, seen, nsenter, started }
+        Self { host, dirs, seen, nsenter, nsenter_pid, started }
     }
 
     pub(crate) fn container(&self, name: &str) -> ContainerDirs {
@@ -212,6 +214,13 @@ impl<'h> Task<'h> {
         self.wait_end()
     }
 
+    /// The shim's process id as this process sees it.
+    pub(crate) fn shim_pid(&self) -> Pid {
+        let children = format!("/proc/{0}/task/{0}/children", self.nsenter_pid);
+        let find = || fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok();
+        Pid::from_raw(eventually("the shim's process", PATIENCE, find))
+    }
+
     pub(crate) fn exit(&self, name: &str) -> ExitRecord {
         facts::read_exit(&self.container(name)).unwrap().expect("the exit is recorded")
     }
@@ -232,15 +241,15 @@ pub(crate) fn locked(path: &Path) -> Option<File> {
     file.try_lock().ok().map(|()| file)
 }
 
-/// Starts `berth-runtime` on the host with descriptors at given numbers; returns a pidfd of `nsenter` before it.
-pub(crate) fn spawn_in(host: &TestHost, args: &[&str], fds: &[(BorrowedFd<'_>, i32)]) -> OwnedFd {
+/// Starts `berth-runtime` on the host with descriptors at given numbers; returns the `nsenter` before it.
+pub(crate) fn spawn_in(host: &TestHost, args: &[&str], fds: &[(BorrowedFd<'_>, i32)]) -> (u32, OwnedFd) {
     let program = berth_test_host::berth_runtime();
     let pid = host.pid().to_string();
     let mut all: Vec<String> = vec!["--target".into(), pid];
     all.extend(["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", "--"].map(String::from));
     all.push(program.to_str().unwrap().to_owned());
     all.extend(args.iter().map(|a| (*a).to_owned()));
-    spawn::spawn(Path::new("/usr/bin/nsenter"), &all, fds).unwrap().1
+    spawn::spawn(Path::new("/usr/bin/nsenter"), &all, fds).unwrap()
 }
 
 pub(crate) fn states(view: &TaskView) -> Vec<ContainerState> {
