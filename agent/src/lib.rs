@@ -32,6 +32,7 @@ pub mod aws;
 pub mod capacity;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod registry;
 pub mod store;

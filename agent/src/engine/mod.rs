@@ -195,10 +195,20 @@ impl Engine {
         }
         for record in records {
             // The record is as of the launch, the row as of later: the row wins.
-            rows.entry(record.task.id.clone()).or_insert_with(|| {
-                tracing::warn!(task = %record.task.id, "the store does not know this task: taken from its record");
-                record
-            });
+            match rows.get_mut(&record.task.id) {
+                Some(row) if row.launched => {}
+                // Killed between the launch and the next time the row was written.
+                Some(row) => {
+                    row.launched = record.launched;
+                    row.digests = record.digests;
+                    row.pull_started_at_ms = record.pull_started_at_ms;
+                    row.pull_stopped_at_ms = record.pull_stopped_at_ms;
+                }
+                None => {
+                    tracing::warn!(task = %record.task.id, "the store does not know this task: taken from its record");
+                    rows.insert(record.task.id.clone(), record);
+                }
+            }
         }
         let mut begun = Vec::new();
         for (id, mut row) in rows {
@@ -355,6 +365,13 @@ impl Engine {
         self.shared.store.put_meta(meta).await
     }
 
+    /// The same, on disk with whatever is waited for next: for what comes back by itself when it is lost.
+    pub fn change_meta_later(&self, change: impl FnOnce(&mut Meta)) {
+        let mut meta = self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut meta);
+        self.shared.store.put_meta_later(meta.clone());
+    }
+
     fn command(&self, id: &str, command: Command) -> bool {
         self.shared.lock().handles.get(id).is_some_and(|h| h.commands.send(command).is_ok())
     }
@@ -403,5 +420,16 @@ async fn look_again(shared: std::sync::Weak<Shared>) {
         if shared.admission.waiting() > 0 {
             shared.admission.look_again();
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use berth_runtime::task::view::TaskView;
+
+    /// A task whose shim said `view`.
+    pub(crate) fn supervised(row: Row, view: Option<TaskView>) -> TaskState {
+        TaskState { row, life: life::Life::Supervised, waits_for: None, view, started_at_ms: None, shim_socket: None }
     }
 }

@@ -366,9 +366,9 @@ impl Runner {
         }));
     }
 
-    /// The record is on disk: from here on there may be a shim. The row follows when somebody else is written down.
+    /// The record is on disk: from here on there may be a shim. The row follows at the next change; until then the record
+    /// says more than the row.
     fn launch(&mut self) {
-        self.shared.store.put_later(self.row.clone());
         let Some(inheritance) = self.inheritance.take() else { return };
         let (shared, dirs) = (self.shared.clone(), self.dirs.clone());
         self.open_link();

@@ -86,7 +86,7 @@ fn spawn_quietly(program: &Path, arguments: &[OsString]) -> io::Result<OwnedFd> 
 
 /// Waits for a child and reaps it.
 async fn ended(pidfd: OwnedFd) -> io::Result<Ended> {
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let pidfd = AsyncFd::try_with_interest(pidfd, Interest::READABLE)?;
     loop {
         let mut ready = pidfd.readable().await?;
         if let Some(ended) = spawn::wait(pidfd.get_ref(), false)? {

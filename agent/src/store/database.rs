@@ -116,6 +116,11 @@ impl Store {
         self.durably(Change::Meta(meta)).await
     }
 
+    /// The same, on disk with the next change that somebody waits for.
+    pub fn put_meta_later(&self, meta: Meta) {
+        let _ = self.requests.send(Request { change: Change::Meta(meta), done: None });
+    }
+
     async fn durably(&self, change: Change) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
         self.requests.send(Request { change, done: Some(done) }).map_err(|_| StoreError::Closed)?;
