@@ -32,6 +32,7 @@ mod credentials;
 mod definition;
 mod error;
 mod http;
+mod local;
 mod payload;
 mod plane;
 mod schedule;
@@ -43,6 +44,7 @@ pub mod validate;
 pub use config::Config;
 pub use credentials::Credentials;
 pub use error::{ApiError, Code};
+pub use local::local_task;
 pub use plane::ControlPlane;
 
 use std::path::PathBuf;

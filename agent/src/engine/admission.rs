@@ -4,7 +4,8 @@
 //! Every waiting task is considered at each release, in the order they came, so that one that does not fit holds up
 //! nobody behind it. What it waits for is told at each look.
 
-use crate::capacity::{Book, Denied, Grant, Need};
+use super::PortProblem;
+use crate::capacity::{Book, Denied, Grant, Need, PortNeed};
 use berth_runtime::net::plan::Transport;
 use std::fmt;
 use std::io;
@@ -120,6 +121,29 @@ impl Admission {
     /// Looks again: a port that a program outside of our control has let go is nothing we are told of.
     pub(super) fn look_again(&self) {
         self.look(&mut self.lock());
+    }
+
+    /// Whether the named ones of `ports` could be had, as of now.
+    pub(super) fn try_ports(&self, mut ports: Vec<PortNeed>) -> Result<(), PortProblem> {
+        const NOBODY: &str = "(asks only)";
+        ports.retain(|p| p.host_port.is_some());
+        let field = |p: &PortNeed| format!("containerDefinitions[{}].portMappings.hostPort", p.container);
+        for port in ports {
+            let book = &mut self.lock().book;
+            let need = Need { ports: vec![port], ..Need::default() };
+            let asked = book.admit(NOBODY, &need, |transport, port| (self.hold)(transport, port));
+            book.release(NOBODY);
+            match asked {
+                Ok(_) => {}
+                Err(Denied::Never { field, problem }) => return Err(PortProblem { field, problem }),
+                Err(Denied::Wait(_)) => {
+                    let number = port.host_port.unwrap_or_default();
+                    let problem = format!("{number} is held by another task");
+                    return Err(PortProblem { field: field(&port), problem });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads the book.

@@ -78,13 +78,13 @@ impl NodeImages {
                 tracing::warn!(image = name, err = chain(&e), "image not pulled: the one that is here is used");
                 Ok(record.digest.to_string())
             }
-            (Err(e), _) => Err(ImageFailure(e.text())),
+            (Err(e), _) => Err(ImageFailure { text: e.text(), hint: e.hint() }),
         }
     }
 }
 
 fn parse(text: &str) -> Result<Reference, ImageFailure> {
-    text.parse::<Reference>().map_err(|e| ImageFailure(format!("CannotPullContainerError: {}", chain(&e))))
+    text.parse::<Reference>().map_err(|e| ImageFailure::new(format!("CannotPullContainerError: {}", chain(&e))))
 }
 
 impl Images for NodeImages {
@@ -94,10 +94,14 @@ impl Images for NodeImages {
 
     fn bundle(&self, request: &BundleRequest) -> Result<BundleFacts, ImageFailure> {
         let fail = |e: &dyn std::error::Error| {
-            ImageFailure(format!("CannotCreateContainerError: container `{}`: {}", request.container.name, chain(e)))
+            ImageFailure::new(format!(
+                "CannotCreateContainerError: container `{}`: {}",
+                request.container.name,
+                chain(e)
+            ))
         };
         let name = parse(&request.container.image)?.to_string();
-        let gone = || ImageFailure(format!("CannotCreateContainerError: image `{name}` has been removed"));
+        let gone = || ImageFailure::new(format!("CannotCreateContainerError: image `{name}` has been removed"));
         let mut image = self.here(&name).ok_or_else(gone)?;
         let snapshot = match self.store.snapshot(&request.key, &image) {
             Ok(snapshot) => snapshot,

@@ -108,6 +108,15 @@ pub enum ForgetError {
     Refused(String),
 }
 
+/// A port of the host that a task names and cannot have now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortProblem {
+    /// The field that names it.
+    pub field: String,
+    /// Why not.
+    pub problem: String,
+}
+
 /// What all runners share.
 struct Shared {
     dirs: Dirs,
@@ -334,6 +343,11 @@ impl Engine {
     /// Every change of any task. Who falls behind lists all tasks again.
     pub fn changes(&self) -> broadcast::Receiver<Arc<TaskState>> {
         self.shared.changes.subscribe()
+    }
+
+    /// Whether `task` could have the ports of the host that it names, as of now; nothing is held after.
+    pub fn could_have_ports(&self, task: &Task) -> Result<(), PortProblem> {
+        self.shared.admission.try_ports(need::need_of(task).ports)
     }
 
     /// Reads who holds what.

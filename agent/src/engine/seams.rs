@@ -17,8 +17,20 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// An image could not be had, or a bundle not be made of it. The text begins with the name that Amazon ECS gives such
 /// an end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ImageFailure(pub String);
+#[error("{text}")]
+pub struct ImageFailure {
+    /// The whole reason.
+    pub text: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+}
+
+impl ImageFailure {
+    /// A reason without a hint.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hint: None }
+    }
+}
 
 /// Images and the bundles made of them.
 pub trait Images: Send + Sync + 'static {
