@@ -24,6 +24,7 @@ mod images;
 mod inspect;
 mod logs;
 mod node;
+mod node_start;
 mod ps;
 mod pull;
 mod rm;

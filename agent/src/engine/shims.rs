@@ -85,6 +85,10 @@ fn spawn_quietly(program: &Path, arguments: &[OsString]) -> io::Result<OwnedFd> 
 }
 
 /// Waits for a child and reaps it.
+#[allow(
+    deprecated,
+    reason = "what replaces it is unsafe to call; the OwnedFd inside keeps its descriptor open as long"
+)]
 async fn ended(pidfd: OwnedFd) -> io::Result<Ended> {
     let pidfd = AsyncFd::try_with_interest(pidfd, Interest::READABLE)?;
     loop {

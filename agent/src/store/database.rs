@@ -51,6 +51,7 @@ pub struct Loaded {
 }
 
 enum Change {
+    Nothing,
     Row(Box<Row>),
     Remove(String),
     Meta(Meta),
@@ -119,6 +120,11 @@ impl Store {
     /// The same, on disk with the next change that somebody waits for.
     pub fn put_meta_later(&self, meta: Meta) {
         let _ = self.requests.send(Request { change: Change::Meta(meta), done: None });
+    }
+
+    /// Returns when everything that was given so far is on disk.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.durably(Change::Nothing).await
     }
 
     async fn durably(&self, change: Change) -> Result<(), StoreError> {
@@ -228,6 +234,7 @@ fn commit(database: &Database, batch: &[Request], durability: Durability) -> Res
         let encode = |e: serde_json::Error| redb::Error::Io(e.into());
         for request in batch {
             match &request.change {
+                Change::Nothing => {}
                 Change::Row(row) => {
                     tasks.insert(row.task.id.as_str(), serde_json::to_vec(row).map_err(encode)?.as_slice())?;
                 }
