@@ -8,12 +8,9 @@
 . "$(dirname "$0")/fixture.sh"
 "$root/scripts/need" docker-registry skopeo umoci iproute2 util-linux
 busybox=$("$here/make-busybox-image.sh")
-nginx=
-[ -n "${BERTH_FIXTURES_SMALL:-}" ] || nginx=$("$here/make-nginx-image.sh")
+nginx=$("$here/make-nginx-image.sh")
 probe=$("$here/make-probe-image.sh")
-name=registry
-[ -n "$nginx" ] || name=small-registry
-fixture "$name" "$busybox $nginx $probe"
+fixture registry "$busybox $nginx $probe"
 
 # blob LAYOUT: stores standard input as a blob and prints `DIGEST SIZE`.
 blob() {
@@ -78,7 +75,7 @@ quietly unshare --net --pid --fork --kill-child bash -euc "
     skopeo $push oci:$new/work/zstd:zstd \$r/busybox:zstd
     skopeo $push --all oci:$new/work/multi:multi \$r/busybox:multi
     skopeo $push --all oci:$new/work/foreign:foreign \$r/busybox:foreign
-    [ -z '$nginx' ] || skopeo $push oci:$nginx/layout:nginx \$r/nginx:latest
+    skopeo $push oci:$nginx/layout:nginx \$r/nginx:latest
     skopeo $push oci:$probe/layout:probe \$r/probe:latest
 "
 mv "$new/data/docker" "$new/docker"
