@@ -166,6 +166,8 @@ impl Bars {
         bar.set_message(word(step));
         match step {
             PullStep::Done => {
+                bar.disable_steady_tick();
+                bar.set_style(counting());
                 bar.set_position(bar.length().unwrap_or(0));
                 bar.finish();
             }
