@@ -1,9 +1,7 @@
 //! Exec'd processes: started by a worker on a client's wish, children of the shim, told about on that connection.
 
 use super::job::Job;
-use super::live::poll_pipe;
 use super::protocol::{ExecProcess, FromShim};
-use super::report::{self, Heard};
 use super::run::{Shim, note};
 use super::workers::{For, Worker};
 use crate::sys::spawn;
@@ -16,10 +14,8 @@ pub(super) struct Exec {
     /// Who asked; `None` when that connection is gone.
     client: Option<u64>,
     pid: u32,
+    /// Once it runs.
     pub(super) pidfd: Option<OwnedFd>,
-    pub(super) report: Option<OwnedFd>,
-    /// The terminal's master until it is handed over.
-    terminal: Option<OwnedFd>,
 }
 
 impl Exec {
@@ -55,8 +51,7 @@ impl Shim {
         if fds.len() != streams {
             return Err(format!("exec with {} descriptors, {streams} are needed", fds.len()));
         }
-        let (report, far_report) = poll_pipe().map_err(|e| crate::errno::chain(&e))?;
-        let mut passed: Vec<BorrowedFd<'_>> = vec![pidfd.as_fd(), far_report.as_fd()];
+        let mut passed: Vec<BorrowedFd<'_>> = vec![pidfd.as_fd()];
         passed.extend(fds.iter().map(AsFd::as_fd));
         self.next_number += 1;
         let number = self.next_number;
@@ -65,25 +60,22 @@ impl Shim {
         let worker = Worker::start(For::Exec(number), job, &passed, &self.dirs, &self.lock, now_ms)
             .map_err(|e| format!("start worker: {e}"))?;
         self.workers.push(worker);
-        self.execs.push(Exec {
-            number,
-            client: Some(client),
-            pid: 0,
-            pidfd: None,
-            report: Some(report),
-            terminal: None,
-        });
+        self.execs.push(Exec { number, client: Some(client), pid: 0, pidfd: None });
         Ok(())
     }
 
-    /// The worker has made the process, which is on its way to the user's program.
+    /// The worker has started the process. `fds` are its pidfd and, where it was asked for, its terminal's master.
     pub(super) fn exec_launched(&mut self, number: u64, pid: u32, fds: Vec<OwnedFd>) {
         let Some(exec) = self.execs.iter_mut().find(|e| e.number == number) else { return };
         let mut fds = fds.into_iter();
-        (exec.pid, exec.pidfd, exec.terminal) = (pid, fds.next(), fds.next());
-        if let (None, Some(pidfd)) = (exec.client, &exec.pidfd) {
-            // Nobody waits for it any more.
-            let _ = spawn::signal(pidfd, libc::SIGKILL);
+        (exec.pid, exec.pidfd) = (pid, fds.next());
+        match (exec.client, &exec.pidfd) {
+            (Some(client), _) => self.say(client, FromShim::ExecStarted { pid }, fds.next()),
+            (None, Some(pidfd)) => {
+                // Nobody waits for it any more.
+                let _ = spawn::signal(pidfd, libc::SIGKILL);
+            }
+            (None, None) => {}
         }
     }
 
@@ -95,31 +87,7 @@ impl Shim {
         }
     }
 
-    /// The process has become the user's program, or says why not.
-    pub(super) fn hear_exec(&mut self, number: u64) {
-        let Some(exec) = self.execs.iter_mut().find(|e| e.number == number) else { return };
-        let Some(report) = exec.report.take() else { return };
-        let (pid, client) = (exec.pid, exec.client);
-        let message = match report::read(&report) {
-            Heard::Nothing => {
-                exec.report = Some(report);
-                return;
-            }
-            Heard::Runs => FromShim::ExecStarted { pid },
-            Heard::Failed { reason, code } => {
-                // It ends by itself; nobody is to be told of that.
-                exec.client = None;
-                FromShim::Refused { message: reason, code }
-            }
-        };
-        let terminal = exec.terminal.take();
-        if let Some(client) = client {
-            self.say(client, message, terminal);
-        }
-    }
-
     pub(super) fn exec_ended(&mut self, number: u64) {
-        self.hear_exec(number);
         let Some(at) = self.execs.iter().position(|e| e.number == number) else { return };
         let Some(pidfd) = &self.execs[at].pidfd else { return };
         let code = match spawn::wait(pidfd, false) {

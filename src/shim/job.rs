@@ -42,8 +42,8 @@ pub enum Job {
         /// Its index in the plan.
         container: u32,
     },
-    /// Run one more process in a container. With the descriptors init's pidfd, `report` (write end) and, without a
-    /// terminal, the three standard streams. Answered by [`Answer::Launched`].
+    /// Run one more process in a container. With the descriptors init's pidfd and, without a terminal, the three
+    /// standard streams. Answered by [`Answer::Launched`] when its program runs.
     Exec {
         /// The container's index in the plan.
         container: u32,

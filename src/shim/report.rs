@@ -13,7 +13,7 @@ pub(super) enum Heard {
     /// Its end, without a word: execve has closed it, and the program runs.
     Runs,
     /// Why the program does not run.
-    Failed { reason: String, code: i32 },
+    Failed { reason: String },
 }
 
 /// Reads a report pipe that does not block.
@@ -29,7 +29,7 @@ pub(super) fn read(report: &OwnedFd) -> Heard {
     };
     // One write of less than a page, so it is whole.
     match InitError::from_bytes(&buffer[..n]) {
-        Ok(e) => Heard::Failed { reason: format!("CannotStartContainerError: {}", chain(&e)), code: e.shell_code() },
-        Err(e) => Heard::Failed { reason: format!("CannotStartContainerError: {e}"), code: 125 },
+        Ok(e) => Heard::Failed { reason: format!("CannotStartContainerError: {}", chain(&e)) },
+        Err(e) => Heard::Failed { reason: format!("CannotStartContainerError: {e}") },
     }
 }

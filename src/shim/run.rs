@@ -1,7 +1,7 @@
 //! The event loop of a shim.
 //!
 //! One thread, poll(2) on: the listening socket, SIGTERM (a signalfd), connections, workers' sockets and pidfds, the
-//! report pipe, output FIFOs and pidfd of each container, the same of exec'd processes. The time-out is the next
+//! report pipe, output FIFOs and pidfd of each container, the pidfds of exec'd processes. The time-out is the next
 //! deadline of [`Task`]; with none it sleeps until something happens. All decisions are [`Task`]'s: this file turns what
 //! has happened into events, [`super::act`] carries out the actions.
 //!
@@ -94,7 +94,6 @@ enum Source {
     Report(usize),
     Output(usize, Stream),
     InitEnd(usize),
-    ExecReport(u64),
     ExecEnd(u64),
     Client(u64),
 }
@@ -208,8 +207,6 @@ impl Shim {
             all.extend(c.pidfd.iter().map(|p| (Source::InitEnd(i), p.as_fd(), PollFlags::POLLIN)));
         }
         for e in &self.execs {
-            let report = e.report.iter().filter(|_| e.pidfd.is_some());
-            all.extend(report.map(|r| (Source::ExecReport(e.number), r.as_fd(), PollFlags::POLLIN)));
             all.extend(e.pidfd.iter().map(|p| (Source::ExecEnd(e.number), p.as_fd(), PollFlags::POLLIN)));
         }
         for c in &self.clients {
@@ -228,7 +225,6 @@ impl Shim {
             Source::Report(i) => self.hear_init(i),
             Source::Output(i, stream) => self.live[i].copy_output(stream),
             Source::InitEnd(i) => self.init_ended(i),
-            Source::ExecReport(number) => self.hear_exec(number),
             Source::ExecEnd(number) => self.exec_ended(number),
             Source::Client(number) => self.hear_client(number),
         }
@@ -288,7 +284,7 @@ impl Shim {
         match super::report::read(&report) {
             super::report::Heard::Nothing => self.live[container].report = Some(report),
             super::report::Heard::Runs => self.events.push_back(Event::Running { container }),
-            super::report::Heard::Failed { reason, .. } => {
+            super::report::Heard::Failed { reason } => {
                 self.events.push_back(Event::StartFailed { container, reason });
             }
         }

@@ -6,12 +6,13 @@
 
 use super::facts;
 use super::job::{Answer, Job, MAX_MESSAGE, Order};
+use super::protocol::ExecProcess;
 use super::task_group;
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{Group, Hierarchies};
 use crate::codec::Codec;
 use crate::container::launch::{self, Launch, LaunchError, Launched};
-use crate::container::resources;
+use crate::container::{exec, resources};
 use crate::errno::{OpContext, OpError, chain};
 use crate::id::{ContainerName, TaskId};
 use crate::net;
@@ -48,7 +49,7 @@ fn carry_out(dirs: &TaskDirs, job: Job, fds: Vec<OwnedFd>) -> (Answer, Vec<Owned
     let done = Work::begin(dirs).and_then(|work| match job {
         Job::Network => work.network(),
         Job::Create { container } => work.create(container as usize, fds),
-        Job::Exec { .. } => Err(Failure::new("CannotStartContainerError", 125, "exec is not there yet".into())),
+        Job::Exec { container, init, process } => work.exec(container as usize, init, process, &fds),
         Job::TearDown => {
             let problems = tear_down(&work.plan, dirs, &work.task).iter().map(|e| chain(e)).collect();
             Ok((Answer::TornDown { problems }, Vec::new()))
@@ -72,6 +73,11 @@ impl Failure {
 
     fn create(e: OpError) -> Self {
         Self::new("CannotCreateContainerError", 125, chain(&e))
+    }
+
+    /// An exec is a person's: no name of Amazon ECS's in front.
+    fn exec(code: i32, problem: String) -> Self {
+        Self { reason: format!("exec: {problem}"), code }
     }
 
     fn network(e: OpError) -> Self {
@@ -119,10 +125,7 @@ impl<'a> Work<'a> {
         let name = plan.name.as_str();
         let group = self.task.child(name);
         match self.launch(plan, &group, netns, gate.as_fd(), report.as_fd()) {
-            Ok(launched) => {
-                let fds = [Some(launched.pidfd), launched.terminal].into_iter().flatten().collect();
-                Ok((Answer::Launched { pid: launched.pid }, fds))
-            }
+            Ok(made) => Ok(launched(made)),
             Err(failure) => {
                 // The first failure is the one to tell; what cannot be removed now the tear-down tries again.
                 let _ = group.remove();
@@ -161,6 +164,31 @@ impl<'a> Work<'a> {
         launch::launch_plan(&launch, &checked).map_err(Failure::launch)
     }
 
+    /// `fds`: init's pidfd and, without a terminal, the three standard streams.
+    fn exec(&self, container: usize, init: u32, process: ExecProcess, fds: &[OwnedFd]) -> Done {
+        let (Some(plan), Some(pidfd)) = (self.plan.containers.get(container), fds.first()) else {
+            return Err(Failure::exec(125, format!("no container {container}")));
+        };
+        let null = File::options().read(true).write(true).open("/dev/null").op("open", "/dev/null");
+        let null = null.map_err(|e| Failure::exec(125, chain(&e)))?;
+        let stdio = match fds.get(1..4) {
+            Some([stdin, stdout, stderr]) => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
+            _ => [null.as_fd(); 3],
+        };
+        let ExecProcess { args, env, cwd, user, tty } = process;
+        let exec = exec::Exec {
+            bundle: &plan.bundle,
+            init,
+            pidfd: pidfd.as_fd(),
+            cgroup: &self.task.child(&plan.name),
+            process: exec::ExecRequest { args, env, cwd: cwd.map(Into::into), user, tty, document: None },
+            stdio,
+            sibling: true,
+            preserve: 0,
+        };
+        exec::exec(&exec).map(launched).map_err(|e| Failure::exec(e.shell_code(), chain(&e)))
+    }
+
     /// Makes the groups of the task and of one of its containers. Several workers may do so for the task at once.
     fn limit(&self, group: &Group, limits: &Limits) -> Result<(), OpError> {
         self.task.create()?;
@@ -168,6 +196,11 @@ impl<'a> Work<'a> {
         group.create()?;
         group.apply(limits)
     }
+}
+
+fn launched(made: Launched) -> (Answer, Vec<OwnedFd>) {
+    let fds = [Some(made.pidfd), made.terminal].into_iter().flatten().collect();
+    (Answer::Launched { pid: made.pid }, fds)
 }
 
 /// The group of the plan's task.

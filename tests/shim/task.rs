@@ -71,6 +71,10 @@ impl Container {
 
     fn config(&self, rootfs: &Path) -> serde_json::Value {
         let mount = |at: &str, kind: &str| json!({"destination": at, "type": kind, "source": kind});
+        let pts = json!({
+            "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+            "options": ["newinstance", "ptmxmode=0666", "mode=0620"],
+        });
         let memory = self.memory_bytes.map(|b| json!({"limit": b, "swap": b}));
         json!({
             "ociVersion": "1.2.0",
@@ -80,7 +84,7 @@ impl Container {
             },
             "root": {"path": rootfs, "readonly": true},
             "hostname": self.plan.name,
-            "mounts": [mount("/proc", "proc"), mount("/dev", "tmpfs"), mount("/tmp", "tmpfs")],
+            "mounts": [mount("/proc", "proc"), mount("/dev", "tmpfs"), pts, mount("/tmp", "tmpfs")],
             "linux": {
                 "namespaces": [
                     {"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"},
