@@ -78,6 +78,17 @@ fn a_privileged_container_is_open() {
 }
 
 #[test]
+fn every_other_container_is_filtered_by_what_its_capabilities_allow() {
+    let allowed = |settings: ContainerSettings| document(&settings)["linux"]["seccomp"]["syscalls"][0]["names"].clone();
+    let has = |names: &Value, name: &str| names.as_array().is_some_and(|names| names.contains(&json!(name)));
+    let plain = allowed(ContainerSettings::default());
+    assert!(has(&plain, "read") && has(&plain, "chroot") && !has(&plain, "mount"));
+    let admin = allowed(ContainerSettings { cap_add: vec!["SYS_ADMIN".into()], ..Default::default() });
+    assert!(has(&admin, "mount"));
+    assert!(allowed(ContainerSettings { no_seccomp: true, ..Default::default() }).is_null());
+}
+
+#[test]
 fn entry_point_and_command_go_together_as_in_docker() {
     let image = image(json!({ "Entrypoint": ["/entry"], "Cmd": ["serve"] }));
     assert_eq!(args(&image, None, None), ["/entry", "serve"]);

@@ -10,7 +10,7 @@ use crate::container::launch::LaunchError;
 use crate::container::state::{StateError, Status, Table, group};
 use crate::container::{create, delete, kill, run, start};
 use crate::errno::{OpContext, OpError, chain};
-use crate::sys::{fd, pidfd};
+use crate::sys::{exe, fd, pidfd};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -110,6 +110,9 @@ fn dispatch(global: &Args, verb: &str) -> Result<u8, CliError> {
     }
     if global.flag("systemd-cgroup") {
         return Err(UsageError("--systemd-cgroup is not supported yet: use the cgroupfs driver".into()).into());
+    }
+    if matches!(verb, "create" | "run" | "exec") {
+        exe::protect(c"berth-runtime").op("protect", "the runtime's own program")?;
     }
     let table = Table::new(global.value("root").map_or(Path::new(DEFAULT_ROOT), Path::new));
     let rest = global.operands.iter().skip(1).cloned();

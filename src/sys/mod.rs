@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod clone;
+pub mod exe;
 pub mod fd;
 pub mod mount;
 pub mod netlink;
