@@ -46,6 +46,7 @@ fn by_context(layers: Layers<'_>) -> Result<OwnedFd, OpError> {
         let value = c_path(OsString::from_vec(escaped(path, b"\\:"))).op("use layer", path)?;
         context.set(key, &value).op("use layer", path)
     };
+    context.set(c"source", c"overlay").op("name", "overlay")?;
     for lower in layers.lower {
         set(c"lowerdir+", lower)?;
     }

@@ -1,0 +1,88 @@
+//! What a container must not be able to do.
+
+use crate::bundle::Bundle;
+use serde_json::json;
+
+#[test]
+#[ignore = "needs root"]
+fn a_filter_answers_for_the_kernel() {
+    let mut bundle = Bundle::new("rt-seccomp");
+    bundle.config["linux"]["seccomp"] = json!({
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+    "syscalls": [
+        {"names": ["mkdir", "mkdirat", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+        {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": 10, "op": "SCMP_CMP_EQ"}]}
+    ]});
+    for no_new_privileges in [true, false] {
+        bundle.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        let said = bundle.sh(
+            "mkdir /x 2>&1 | grep -o 'No space.*'; kill -10 1 2>&1 | grep -o 'not permitted'; kill -18 1 && echo sent; \
+             grep Seccomp: /proc/self/status | cut -f2",
+        );
+        assert_eq!(said, "No space left on device\nnot permitted\nsent\n2");
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_device_that_was_not_given_cannot_be_opened_even_with_a_node_of_it() {
+    let mut bundle = Bundle::new("rt-devices");
+    // The memory of the host (1:1) by a node made inside; the null device by another name.
+    let said = bundle.sh("mknod /dev/mine c 1 3 && echo x > /dev/mine && echo null; \
+         mknod /dev/kmem c 1 1 && head -c 1 /dev/kmem 2>&1 | grep -o 'not permitted'");
+    assert_eq!(said, "null\nnot permitted");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_working_directory_through_a_descriptor_of_the_runtime_is_refused() {
+    let mut bundle = Bundle::new("rt-cwd-leak");
+    // CVE-2024-21626: a descriptor of the host's tree that the runtime left open.
+    for number in 0..20 {
+        bundle.config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
+        let said = bundle.script("cat ../../../../../../etc/shadow ../../../bundle/config.json; pwd").run();
+        assert_ne!(said.code, 0, "{number}: {}", said.stdout);
+        assert_eq!(said.stdout, "", "{number}");
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn proc_replaced_by_the_image_is_not_written_to() {
+    let mut bundle = Bundle::new("rt-fake-proc");
+    // CVE-2019-16884: what should be the kernel's is a directory of the image.
+    bundle.config["mounts"].as_array_mut().unwrap().remove(0);
+    std::fs::create_dir_all(bundle.rootfs().join("proc/sys/kernel")).unwrap();
+    std::fs::write(bundle.rootfs().join("proc/sys/kernel/msgmax"), "").unwrap();
+    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmax": "4096"});
+    let said = bundle.script("true").run();
+    let written = std::fs::read_to_string(bundle.rootfs().join("proc/sys/kernel/msgmax")).unwrap();
+    assert_ne!(said.code, 0);
+    assert_eq!(written, "");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_link_in_place_of_the_null_device_masks_nothing_of_the_host() {
+    let mut bundle = Bundle::new("rt-null");
+    // CVE-2025-31133: the image's /dev/null leads to a file that must not become writable.
+    bundle.config["mounts"].as_array_mut().unwrap().remove(1);
+    bundle.config["mounts"].as_array_mut().unwrap().remove(1);
+    std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/null")).unwrap();
+    let said = bundle.script("cat /proc/keys").run();
+    assert!(said.code != 0 || said.stdout.is_empty(), "{}", said.stdout);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn signals_from_inside_do_not_reach_processes_outside() {
+    let mut bundle = Bundle::new("rt-pids");
+    assert_eq!(bundle.sh("ls /proc | grep -c '^[0-9]'; kill -0 99999 2>/dev/null || echo none"), "3\nnone");
+    bundle.done();
+}

@@ -1,0 +1,81 @@
+//! Further processes in a container that runs.
+
+use crate::bundle::Bundle;
+use serde_json::json;
+
+#[test]
+#[ignore = "needs root"]
+fn it_runs_beside_the_containers_own_with_its_settings() {
+    let mut bundle = Bundle::new("rt-exec");
+    bundle.started();
+    let said = bundle
+        .verb(&["exec", "c", "/bin/sh", "-c", "hostname; echo $FROM; pwd; id -u; grep -E 'CapBnd|NoNew' /proc/self/status; ls /proc/1/exe >/dev/null && echo sees"])
+        .ok();
+    let lines: Vec<&str> = said.lines().collect();
+    let own = bundle.verb(&["exec", "c", "grep", "-E", "CapBnd|NoNew", "/proc/1/status"]).ok();
+    assert_eq!(lines[..4], ["inside", "config", "/", "0"]);
+    assert_eq!(lines[4..6].join("\n"), own);
+    assert_eq!(lines[6], "sees");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn its_exit_code_is_given_and_a_signal_as_128_and_more() {
+    let mut bundle = Bundle::new("rt-exec-code");
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", "exit 9"]).code, 9);
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", "kill -9 $$"]).code, 137);
+    assert_ne!(bundle.verb(&["exec", "c", "/no/such/program"]).code, 0);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn user_directory_and_environment_can_be_given() {
+    let mut bundle = Bundle::new("rt-exec-user");
+    bundle.started();
+    let options = ["exec", "--user", "33:34", "--cwd", "/tmp", "--env", "FROM=exec", "c"];
+    let said = bundle.verb(&[&options[..], &["sh", "-c", "id -u; id -g; pwd; echo $FROM"]].concat()).ok();
+    assert_eq!(said, "33\n34\n/tmp\nexec");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_whole_process_can_be_given_as_a_document() {
+    let mut bundle = Bundle::new("rt-exec-doc");
+    bundle.started();
+    let file = bundle.host.dir().join("process.json");
+    let process = json!({"user": {"uid": 33, "gid": 34}, "args": ["sh", "-c", "id -u; echo $X; pwd"],
+        "env": ["PATH=/bin", "X=doc"], "cwd": "/tmp"});
+    std::fs::write(&file, process.to_string()).unwrap();
+    assert_eq!(bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok(), "33\ndoc\n/tmp");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_is_in_the_containers_group_and_ends_with_the_container() {
+    let mut bundle = Bundle::new("rt-exec-group");
+    bundle.started();
+    bundle.exec_detached(&["sleep", "1000"]);
+    let listed: Vec<u64> = serde_json::from_str(&bundle.verb(&["ps", "--format", "json", "c"]).ok()).unwrap();
+    assert!(listed.len() >= 3, "{listed:?}");
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    bundle.wait_status("stopped");
+    bundle.verb(&["delete", "c"]).ok();
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_container_that_is_not_there_or_has_ended_takes_no_process() {
+    let mut bundle = Bundle::new("rt-exec-none");
+    assert_ne!(bundle.verb(&["exec", "c", "true"]).code, 0);
+    bundle.started();
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    bundle.wait_status("stopped");
+    assert_ne!(bundle.verb(&["exec", "c", "true"]).code, 0);
+    bundle.done();
+}

@@ -1,0 +1,14 @@
+//! The OCI runtime on the real kernel: bundles made by hand on busybox, driven by the command line.
+//!
+//! `BERTH_TEST_RUNTIME=runc` runs another runtime instead, to prove the suite: `cargo test --test runtime -- --ignored
+//! --skip own::`. What only ours does, or does better, is in `own`.
+
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
+
+mod bundle;
+mod confinement;
+mod exec;
+mod lifecycle;
+mod own;
+mod process;
+mod rootfs;

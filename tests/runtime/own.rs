@@ -1,0 +1,139 @@
+//! What only this runtime does, or does differently from runc.
+
+use crate::bundle::Bundle;
+use berth_runtime::codec::Codec;
+use berth_runtime::image::snapshot::Snapshot;
+use serde_json::json;
+use std::fs::File;
+
+fn program() -> std::path::PathBuf {
+    berth_test_host::berth_runtime()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nobody_can_write_the_runtimes_program_through_a_process_of_a_container() {
+    let mut bundle = Bundle::new("rt-exe");
+    bundle.script("true").create().ok();
+    let init = bundle.state()["pid"].as_u64().unwrap();
+    // As the host's root, who may look at processes that are not dumpable: more than any container can.
+    let exe = bundle.host.outside(format!("/proc/{init}/exe"));
+    let flags = nix::sys::statvfs::statvfs(&exe).unwrap().flags();
+    assert!(flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY), "{flags:?}");
+    // A handle kept for when nobody runs the program any more, which is what "text file busy" would wait for.
+    let handle = File::open(&exe).unwrap();
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
+    assert!(File::options().write(true).open(again).is_err());
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_script_interpreted_by_the_runtime_itself_cannot_write_it() {
+    let mut bundle = Bundle::new("rt-interpreter");
+    let before = std::fs::read(program()).unwrap();
+    let script = bundle.rootfs().join("bin/trap");
+    std::fs::write(&script, "#!/proc/self/exe\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bundle.started();
+    let writer = "while :; do for e in /proc/[0-9]*/exe; do case $(readlink $e) in /bin/busybox) ;; *) \
+                  { echo pwned > $e; } 2>/dev/null && echo WROTE;; esac; done; done";
+    bundle.exec_detached(&["sh", "-c", writer]);
+    for _ in 0..10 {
+        assert_ne!(bundle.verb(&["exec", "c", "/bin/trap"]).code, 0);
+    }
+    assert!(std::fs::read(program()).unwrap() == before);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_snapshot_beside_the_document_is_put_together_as_an_overlay() {
+    let mut bundle = Bundle::new("rt-overlay");
+    let dir = |name: &str| {
+        let path = bundle.host.dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    };
+    let (top, upper, work) = (dir("top"), dir("upper"), dir("work"));
+    std::fs::write(top.join("from-top"), "top\n").unwrap();
+    let snapshot = Snapshot { key: "k".into(), lower: vec![top.clone(), bundle.rootfs()], upper: upper.clone(), work };
+    std::fs::write(bundle.dir().join("snapshot"), snapshot.to_bytes()).unwrap();
+    assert_eq!(
+        bundle.sh("cat /from-top; echo changed > /from-top; grep -o '^overlay / overlay' /proc/mounts"),
+        "top\noverlay / overlay"
+    );
+    assert_eq!(std::fs::read_to_string(upper.join("from-top")).unwrap(), "changed\n");
+    assert_eq!(std::fs::read_to_string(top.join("from-top")).unwrap(), "top\n");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn many_layers_with_long_paths_are_put_together() {
+    let mut bundle = Bundle::new("rt-layers");
+    let (upper, work) = (bundle.host.dir().join("upper"), bundle.host.dir().join("work"));
+    std::fs::create_dir(&upper).unwrap();
+    std::fs::create_dir(&work).unwrap();
+    let mut lower = Vec::new();
+    for i in 0..100 {
+        let layer = bundle.host.dir().join(format!("a-layer-with-a-name-of-many-letters-{i}"));
+        std::fs::create_dir(&layer).unwrap();
+        std::fs::write(layer.join(format!("from-{i}")), "").unwrap();
+        lower.push(layer);
+    }
+    lower.push(bundle.rootfs());
+    std::fs::write(bundle.dir().join("snapshot"), Snapshot { key: "k".into(), lower, upper, work }.to_bytes()).unwrap();
+    assert_eq!(bundle.sh("ls / | grep -c from-"), "100");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_default_filter_lets_a_shell_work_and_keeps_mount_away() {
+    let mut bundle = Bundle::new("rt-default-filter");
+    let profile = berth_runtime::security::seccomp::default_profile(0);
+    bundle.config["linux"]["seccomp"] = serde_json::to_value(profile).unwrap();
+    let all = json!(["CAP_SYS_ADMIN"]);
+    bundle.config["process"]["capabilities"] = json!({"bounding": all, "effective": all, "permitted": all});
+    let said =
+        bundle.sh("ls / | sort | head -1; mount -t tmpfs x /tmp 2>/dev/null || echo kept; sleep 0; echo $(echo sub)");
+    assert_eq!(said, "bin\nkept\nsub");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn codes_of_exec_tell_what_is_missing() {
+    let mut bundle = Bundle::new("rt-codes");
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "no-such-program"]).code, 127);
+    assert_eq!(bundle.verb(&["exec", "c", "/etc/passwd"]).code, 126);
+    assert_eq!(bundle.verb(&["exec", "--user", "nobody-here", "c", "true"]).code, 125);
+    assert_eq!(bundle.verb(&["exec", "--user", "web", "c", "id", "-G"]).ok(), "34 4");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_not_supported_is_refused_by_name_and_leaves_nothing() {
+    let mut bundle = Bundle::new("rt-refuse");
+    bundle.config["linux"]["intelRdt"] = json!({"closID": "x"});
+    let said = bundle.create();
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("linux.intelRdt: is not supported"), "{}", said.stderr);
+    assert!(bundle.verb(&["--systemd-cgroup", "list"]).stderr.contains("--systemd-cgroup"));
+    bundle.host.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_explicit_limit_that_cannot_be_set_is_an_error() {
+    let mut bundle = Bundle::new("rt-explicit");
+    bundle.config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 1u64 << 40, "hard": 1u64 << 40}]);
+    let said = bundle.create();
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("RLIMIT_NOFILE"), "{}", said.stderr);
+    bundle.host.assert_clean();
+}

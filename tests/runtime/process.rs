@@ -1,0 +1,116 @@
+//! The process of a container: who it is and what it has.
+
+use crate::bundle::Bundle;
+use serde_json::json;
+
+#[test]
+#[ignore = "needs root"]
+fn it_has_namespaces_of_its_own_and_is_pid_1() {
+    let mut bundle = Bundle::new("rt-ns");
+    let inside =
+        bundle.sh("echo $$; hostname; cd /proc/self/ns; for n in cgroup ipc mnt net pid uts; do readlink $n; done");
+    let lines: Vec<&str> = inside.lines().collect();
+    assert_eq!(lines[..2], ["1", "inside"]);
+    for (name, link) in ["cgroup", "ipc", "mnt", "net", "pid", "uts"].iter().zip(&lines[2..]) {
+        let hosts = std::fs::read_link(format!("/proc/{}/ns/{name}", bundle.host.pid())).unwrap();
+        assert_ne!(hosts.to_str().unwrap(), *link, "{name}");
+    }
+    assert_eq!(lines.len(), 8);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_namespace_by_path_is_joined() {
+    let mut bundle = Bundle::new("rt-join");
+    let net = format!("/proc/{}/ns/net", std::process::id());
+    let ours = std::fs::read_link(&net).unwrap();
+    // Through a descriptor of pid 1 of the host: its network namespace.
+    bundle.config["linux"]["namespaces"][1] = json!({"type": "network", "path": "/proc/1/ns/net"});
+    let hosts = std::fs::read_link(format!("/proc/{}/ns/net", bundle.host.pid())).unwrap();
+    assert_ne!(ours, hosts);
+    assert_eq!(bundle.sh("readlink /proc/self/ns/net"), hosts.to_str().unwrap());
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_runs_as_the_user_it_is_given_with_the_groups_it_is_given() {
+    let mut bundle = Bundle::new("rt-user");
+    bundle.config["process"]["user"] = json!({"uid": 33, "gid": 34, "additionalGids": [4, 5]});
+    bundle.config["process"]["cwd"] = json!("/tmp");
+    let said = bundle.sh("id -u; id -g; id -G; pwd; echo $FROM $HOME; grep -E 'CapEff|CapBnd' /proc/self/status");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..5], ["33", "34", "34 4 5", "/tmp", "config /srv"]);
+    assert_eq!(lines[5], "CapEff:\t0000000000000000");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn capabilities_are_those_of_the_document() {
+    let mut bundle = Bundle::new("rt-caps");
+    bundle.config["process"]["capabilities"] = json!({
+        "bounding": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"],
+        "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
+    bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let said = bundle.sh("grep Cap /proc/self/status | cut -f2; grep NoNewPrivs /proc/self/status | cut -f2");
+    let kill = format!("{:016x}", 1 << 5);
+    let bounding = format!("{:016x}", 1 << 5 | 1);
+    assert_eq!(said.lines().collect::<Vec<_>>(), [&kill, &kill, &kill, &bounding, &kill, "1"]);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn limits_of_the_process_are_set() {
+    let mut bundle = Bundle::new("rt-limits");
+    bundle.config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}]);
+    bundle.config["process"]["oomScoreAdj"] = json!(300);
+    bundle.config["process"]["user"]["umask"] = json!(0o027);
+    let said = bundle.sh("ulimit -n; ulimit -Hn; cat /proc/self/oom_score_adj; umask");
+    assert_eq!(said.lines().collect::<Vec<_>>(), ["100", "200", "300", "0027"]);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn limits_of_the_group_are_set_and_the_group_is_the_one_named() {
+    let mut bundle = Bundle::new("rt-cgroup");
+    bundle.config["linux"]["cgroupsPath"] = json!("/runtime-test/c");
+    bundle.config["linux"]["resources"]["memory"] = json!({"limit": 64 << 20});
+    bundle.config["linux"]["resources"]["pids"] = json!({"limit": 33});
+    bundle.started();
+    let read = |controller: &str, names: [&str; 2]| {
+        let dir = bundle.host.controller(controller, "runtime-test/c");
+        let text = names.iter().find_map(|name| std::fs::read_to_string(dir.join(name)).ok());
+        text.unwrap_or_else(|| panic!("none of {names:?} in {}", dir.display())).trim().to_owned()
+    };
+    assert_eq!(read("memory", ["memory.max", "memory.limit_in_bytes"]), (64 << 20).to_string());
+    assert_eq!(read("pids", ["pids.max", "pids.max"]), "33");
+    assert!(!read("pids", ["cgroup.procs", "tasks"]).is_empty());
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    // The parent was the document's wish; who wished for it removes it.
+    for dir in bundle.host.cgroup("runtime-test") {
+        let _ = std::fs::remove_dir(dir);
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_has_no_descriptors_but_the_standard_streams_and_those_to_preserve() {
+    let mut bundle = Bundle::new("rt-fds");
+    // `ls` has the directory open as one more.
+    assert_eq!(bundle.sh("ls /proc/self/fd | sort | head -3; ls /proc/self/fd | wc -l"), "0\n1\n2\n4");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_can_open_its_standard_output_by_name_whoever_it_is() {
+    let mut bundle = Bundle::new("rt-stdout");
+    bundle.config["process"]["user"] = json!({"uid": 33, "gid": 34});
+    assert_eq!(bundle.sh("echo one > /dev/stdout; echo two > /proc/self/fd/1"), "one\ntwo");
+    bundle.done();
+}
