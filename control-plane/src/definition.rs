@@ -67,6 +67,8 @@ fn required(definition: &TaskDefinition) -> Vec<Attribute> {
     need(any(&|c| c.privileged == Some(true)), "com.amazonaws.ecs.capability.privileged-container");
     need(definition.network_mode.as_deref() == Some(network_mode::AWSVPC), "ecs.capability.task-eni");
     need(any(&|c| !c.depends_on.is_empty()), "ecs.capability.container-ordering");
+    let ranges = any(&|c| c.port_mappings.iter().any(|mapping| mapping.container_port_range.is_some()));
+    need(ranges, "ecs.capability.network.container-port-range");
     need(any(&|c| c.health_check.is_some()), "ecs.capability.container-health-check");
     need(any(&|c| c.restart_policy.is_some()), "ecs.capability.container-restart-policy");
     need(definition.cpu.is_some() || definition.memory.is_some(), "ecs.capability.task-cpu-mem-limit");

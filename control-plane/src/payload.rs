@@ -97,6 +97,14 @@ fn container(container: &ContainerDefinition, arn: &str, mode: &str, overrides: 
         links: container.links.clone(),
         port_mappings: container.port_mappings.iter().map(port_mapping).collect(),
         mount_points: container.mount_points.iter().map(mount_point).collect(),
+        volumes_from: container
+            .volumes_from
+            .iter()
+            .map(|from| acs::VolumeFrom {
+                source_container: from.source_container.clone(),
+                read_only: from.read_only == Some(true),
+            })
+            .collect(),
         depends_on: container
             .depends_on
             .iter()

@@ -54,12 +54,12 @@ pub(crate) struct Wishes {
     pub(crate) attributes: Vec<Needed>,
     pub(crate) architecture: Option<&'static str>,
     pub(crate) distinct: bool,
-    pub(crate) strategy: Vec<Strategy>,
+    pub(crate) strategy: Vec<Preference>,
 }
 
 /// One step of a placement strategy; later steps decide among what is equal for the earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Strategy {
+pub(crate) enum Preference {
     /// The fewest tasks.
     SpreadInstances,
     /// The fewest tasks among all instances with the same value of this attribute.
@@ -143,7 +143,8 @@ pub(crate) fn fits(demand: &Demand, wishes: &Wishes, node: &Candidate<'_>) -> Re
     let capacity = node.capacity;
     let other_processor = wishes.architecture.is_some_and(|wanted| {
         let own = node.attributes.get("ecs.cpu-architecture").and_then(Option::as_deref);
-        own.is_some_and(|own| own != wanted)
+        // The kernel's name for what ECS calls arm64.
+        own.map(|own| if own == "aarch64" { "arm64" } else { own }).is_some_and(|own| own != wanted)
     });
     let free = |wanted: &BTreeSet<u16>, used: &BTreeSet<u16>, reserved: &BTreeSet<u16>| {
         wanted.is_disjoint(used) && wanted.is_disjoint(reserved)
@@ -180,16 +181,16 @@ fn rank<'a>(wishes: &Wishes, nodes: &'a [Candidate<'_>], index: usize) -> (Vec<i
     let node = &nodes[index];
     let left = |capacity: i64, used: i64| capacity.saturating_sub(used);
     let by_strategy = wishes.strategy.iter().map(|step| match step {
-        Strategy::SpreadInstances => node.tasks as i128,
-        Strategy::SpreadAttribute(name) => {
+        Preference::SpreadInstances => node.tasks as i128,
+        Preference::SpreadAttribute(name) => {
             let own = node.attributes.get(name);
             let same = nodes.iter().filter(|other| other.attributes.get(name) == own);
             same.map(|other| other.tasks as i128).sum()
         }
-        Strategy::BinpackCpu => left(node.capacity.cpu, node.used.cpu).into(),
-        Strategy::BinpackMemory => left(node.capacity.memory, node.used.memory).into(),
+        Preference::BinpackCpu => left(node.capacity.cpu, node.used.cpu).into(),
+        Preference::BinpackMemory => left(node.capacity.memory, node.used.memory).into(),
         // Mixes the number with the place in the list, so that each candidate gets its own.
-        Strategy::Random(number) => {
+        Preference::Random(number) => {
             let mixed =
                 (number ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             i128::from(mixed >> 16)

@@ -8,7 +8,7 @@ use crate::error::{ApiError, Code};
 use crate::schedule::Capacity;
 use berth_wire::ecs::values::{container_instance_status as status, last_status, resource_name};
 use berth_wire::ecs::{
-    ContainerInstance, DeregisterContainerInstanceRequest, DeregisterContainerInstanceResponse,
+    Attribute, ContainerInstance, DeregisterContainerInstanceRequest, DeregisterContainerInstanceResponse,
     DescribeContainerInstancesRequest, DescribeContainerInstancesResponse, ListContainerInstancesRequest,
     ListContainerInstancesResponse, RegisterContainerInstanceRequest, RegisterContainerInstanceResponse, Resource,
     UpdateContainerInstancesStateRequest, UpdateContainerInstancesStateResponse, VersionInfo,
@@ -29,6 +29,20 @@ impl Instance {
     pub(super) fn registered(&self) -> bool {
         self.record.status != INACTIVE
     }
+}
+
+/// Prefixes of the attributes that an agent says of itself.
+const OF_THE_AGENT: [&str; 2] = ["ecs.", "com.amazonaws.ecs."];
+
+/// The attributes after a registration. An agent sends its operator's own only the first time, so those stay; what it
+/// says of itself is always complete, and a capability that is gone must go.
+fn attributes(sent: Vec<Attribute>, old: &[Attribute]) -> Vec<Attribute> {
+    let kept = old.iter().filter(|attribute| {
+        !OF_THE_AGENT.iter().any(|prefix| attribute.name.starts_with(prefix))
+            && !sent.iter().any(|new| new.name == attribute.name)
+    });
+    let kept: Vec<_> = kept.cloned().collect();
+    sent.into_iter().chain(kept).collect()
 }
 
 fn capacity(resources: &[Resource]) -> Capacity {
@@ -77,7 +91,7 @@ impl State {
             id: id.clone(),
             cluster,
             status: if fresh { status::ACTIVE.to_owned() } else { old.record.status },
-            attributes: request.attributes,
+            attributes: attributes(request.attributes, &old.record.attributes),
             resources: request.total_resources,
             tags: if fresh { request.tags } else { old.record.tags },
             version_info: request.version_info.or(old.record.version_info),

@@ -5,7 +5,7 @@ use crate::arn::last;
 use crate::definition;
 use crate::error::{ApiError, Code};
 use crate::payload;
-use crate::schedule::{self, Candidate, Demand, Refusal, Strategy, Wishes};
+use crate::schedule::{self, Candidate, Demand, Preference, Refusal, Wishes};
 use berth_wire::ecs::values::{
     container_instance_status, last_status, launch_type, network_mode, placement_constraint_type,
     placement_strategy_type, task_definition_status,
@@ -346,16 +346,16 @@ fn wishes(
         let kind = step.kind.as_deref().unwrap_or_default();
         let field = step.field.as_deref().unwrap_or_default();
         wishes.strategy.push(match (kind, field.to_ascii_lowercase().as_str()) {
-            (placement_strategy_type::SPREAD, "instanceid" | "host") => Strategy::SpreadInstances,
+            (placement_strategy_type::SPREAD, "instanceid" | "host") => Preference::SpreadInstances,
             (placement_strategy_type::SPREAD, name) if !name.is_empty() => {
                 let name = field.strip_prefix("attribute:").unwrap_or(field);
-                Strategy::SpreadAttribute(name.to_owned())
+                Preference::SpreadAttribute(name.to_owned())
             }
-            (placement_strategy_type::BINPACK, "cpu") => Strategy::BinpackCpu,
-            (placement_strategy_type::BINPACK, "memory") => Strategy::BinpackMemory,
+            (placement_strategy_type::BINPACK, "cpu") => Preference::BinpackCpu,
+            (placement_strategy_type::BINPACK, "memory") => Preference::BinpackMemory,
             (placement_strategy_type::RANDOM, _) => {
                 let digits = (turn.fresh)();
-                Strategy::Random(digits.get(..16).and_then(|d| u64::from_str_radix(d, 16).ok()).unwrap_or_default())
+                Preference::Random(digits.get(..16).and_then(|d| u64::from_str_radix(d, 16).ok()).unwrap_or_default())
             }
             _ => return Err(ApiError::invalid(format!("placementStrategy: there is no `{kind}` by `{field}`"))),
         });

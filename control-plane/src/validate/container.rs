@@ -29,6 +29,7 @@ pub(super) fn check(
     resources(container, size, &at, faults);
     process(container, &at, faults);
     mounts(task, container, &at, faults);
+    siblings(task, container, &at, faults);
     network(task, container, &at, faults);
     if let Some(linux) = &container.linux_parameters {
         linux_parameters(linux, &at, faults);
@@ -149,6 +150,27 @@ fn mounts(task: &RegisterTaskDefinitionRequest, container: &ContainerDefinition,
     }
 }
 
+/// Members that name other containers of the task.
+fn siblings(task: &RegisterTaskDefinitionRequest, container: &ContainerDefinition, at: &At<'_>, faults: &mut Faults) {
+    let mut check = |field: String, name: &str| {
+        if name == container.name {
+            faults.add(field, name, "is the container itself");
+        } else if !task.container_definitions.iter().any(|other| other.name == name) {
+            faults.add(field, name, "is not a container of this task definition");
+        }
+    };
+    for (index, from) in container.volumes_from.iter().enumerate() {
+        check(at(&format!("volumesFrom[{index}].sourceContainer")), &from.source_container);
+    }
+    for (index, link) in container.links.iter().enumerate() {
+        check(at(&format!("links[{index}]")), link.split(':').next().unwrap_or_default());
+    }
+    let mode = task.network_mode.as_deref().unwrap_or(values::network_mode::BRIDGE);
+    if mode != values::network_mode::BRIDGE && !container.links.is_empty() {
+        faults.add(at(&"links"), container.links.join(" "), format!("are not allowed with networkMode {mode}"));
+    }
+}
+
 fn network(task: &RegisterTaskDefinitionRequest, container: &ContainerDefinition, at: &At<'_>, faults: &mut Faults) {
     let awsvpc = task.network_mode.as_deref() == Some(values::network_mode::AWSVPC);
     if let Some(hostname) = container.hostname.as_deref().filter(|hostname| !hostname.is_empty()) {
@@ -158,6 +180,19 @@ fn network(task: &RegisterTaskDefinitionRequest, container: &ContainerDefinition
             || !hostname.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
         {
             faults.add(at(&"hostname"), hostname, "must be at most 64 letters, digits, hyphens and dots");
+        }
+    }
+    let host = task.network_mode.as_deref() == Some(values::network_mode::HOST);
+    for (index, control) in container.system_controls.iter().enumerate() {
+        let name = control.namespace.as_deref().unwrap_or_default();
+        let field = at(&format!("systemControls[{index}].namespace"));
+        if name.is_empty() {
+            faults.missing(field);
+        } else if host && name.starts_with("net.") {
+            faults.add(field, name, "is not allowed with networkMode host: it would change the host");
+        }
+        if control.value.as_deref().unwrap_or_default().is_empty() {
+            faults.missing(at(&format!("systemControls[{index}].value")));
         }
     }
     for (index, server) in container.dns_servers.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Rules of `dependsOn`: known names and conditions, and no container that waits for itself, however far round.
+//! Rules of `dependsOn`: known names and conditions, and no container that waits for itself, however far round. A link
+//! is an arrow too: a container starts after those it is linked to.
 
 use super::Faults;
 use berth_wire::ecs::{ContainerDefinition, values::container_condition};
@@ -23,11 +24,17 @@ pub(super) fn check(containers: &[ContainerDefinition], faults: &mut Faults) {
                 None => faults.add(format!("{at}.containerName"), name, "is not a container of this task definition"),
                 Some(on) if on == from => faults.add(format!("{at}.containerName"), name, "is the container itself"),
                 Some(on) => {
-                    arrows[from].push((on, index));
+                    arrows[from].push((on, format!("{at}.containerName")));
                     if known {
                         condition(&containers[on], &dependency.condition, field, faults);
                     }
                 }
+            }
+        }
+        for (index, link) in container.links.iter().enumerate() {
+            // What is linked to must exist and be another: that is checked with the container.
+            if let Some(on) = link.split(':').next().and_then(index_of).filter(|on| *on != from) {
+                arrows[from].push((on, format!("containerDefinitions[{from}].links[{index}]")));
             }
         }
     }
@@ -47,7 +54,7 @@ fn condition(on: &ContainerDefinition, condition: &str, field: String, faults: &
 }
 
 /// Notes each circle once, at the arrow that closes it.
-fn circles(containers: &[ContainerDefinition], arrows: &[Vec<(usize, usize)>], faults: &mut Faults) {
+fn circles(containers: &[ContainerDefinition], arrows: &[Vec<(usize, String)>], faults: &mut Faults) {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -64,12 +71,13 @@ fn circles(containers: &[ContainerDefinition], arrows: &[Vec<(usize, usize)>], f
         let mut path = vec![(start, 0)];
         while let Some((at, followed)) = path.last_mut() {
             let at = *at;
-            let Some(&(to, index)) = arrows[at].get(*followed) else {
+            let Some((to, field)) = arrows[at].get(*followed) else {
                 marks[at] = Mark::Done;
                 path.pop();
                 continue;
             };
             *followed += 1;
+            let to = *to;
             match marks[to] {
                 Mark::New => {
                     marks[to] = Mark::OnPath;
@@ -79,7 +87,6 @@ fn circles(containers: &[ContainerDefinition], arrows: &[Vec<(usize, usize)>], f
                     let circle =
                         path.iter().skip_while(|(on, _)| *on != to).map(|(on, _)| containers[*on].name.as_str());
                     let names = circle.chain([containers[to].name.as_str()]).collect::<Vec<_>>().join(" -> ");
-                    let field = format!("containerDefinitions[{at}].dependsOn[{index}].containerName");
                     faults.add(field, &containers[to].name, format!("is circular: {names}"));
                 }
                 Mark::Done => {}

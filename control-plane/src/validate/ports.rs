@@ -44,6 +44,9 @@ fn one(mode: &str, at: &str, mapping: &PortMapping, faults: &mut Faults) {
         faults.add(at, mapping.container_port.unwrap_or_default(), "there are no ports with networkMode none");
         return;
     }
+    if let Some(text) = &mapping.container_port_range {
+        range(mode, at, text, mapping, faults);
+    }
     match mapping.container_port {
         None if mapping.container_port_range.is_none() => faults.missing(format!("{at}.containerPort")),
         Some(port) if !(1..=65535).contains(&port) => {
@@ -66,5 +69,30 @@ fn one(mode: &str, at: &str, mapping: &PortMapping, faults: &mut Faults) {
     }
     if let Some(protocol) = &mapping.app_protocol {
         faults.one_of(format!("{at}.appProtocol"), protocol, values::application_protocol::VALUES);
+    }
+}
+
+/// The most ports of one range, as in ECS.
+const MAX_RANGE: i64 = 100;
+
+fn range(mode: &str, at: &str, text: &str, mapping: &PortMapping, faults: &mut Faults) {
+    let field = format!("{at}.containerPortRange");
+    let number = |text: &str| text.parse::<i64>().ok().filter(|port| (1..=65535).contains(port));
+    let ends = text.split_once('-').and_then(|(first, last)| Some((number(first)?, number(last)?)));
+    match ends {
+        None => faults.add(&field, text, "must be FIRST-LAST, each of them 1 to 65535"),
+        Some((first, last)) if last < first => faults.add(&field, text, "ends before it begins"),
+        Some((first, last)) if last - first >= MAX_RANGE => {
+            faults.add(&field, text, format!("has more than {MAX_RANGE} ports"));
+        }
+        Some(_) => {}
+    }
+    if mode == values::network_mode::HOST {
+        faults.add(&field, text, "is not allowed with networkMode host");
+    }
+    for (member, port) in [("containerPort", mapping.container_port), ("hostPort", mapping.host_port)] {
+        if let Some(port) = port.filter(|port| *port != 0) {
+            faults.add(format!("{at}.{member}"), port, "may not be given with containerPortRange");
+        }
     }
 }

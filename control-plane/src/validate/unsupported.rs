@@ -58,33 +58,24 @@ fn container(container: &ContainerDefinition, at: &str, faults: &mut Faults) {
     let linux = container.linux_parameters.as_ref();
     let members = [
         ("repositoryCredentials", container.repository_credentials.is_some()),
-        ("links", !container.links.is_empty()),
         ("restartPolicy", container.restart_policy.as_ref().is_some_and(|policy| policy.enabled)),
         ("environmentFiles", !container.environment_files.is_empty()),
-        ("volumesFrom", !container.volumes_from.is_empty()),
         ("secrets", !container.secrets.is_empty()),
         ("disableNetworking", container.disable_networking == Some(true)),
         ("dockerSecurityOptions", !container.docker_security_options.is_empty()),
         ("interactive", container.interactive == Some(true)),
         ("pseudoTerminal", container.pseudo_terminal == Some(true)),
         ("healthCheck", container.health_check.is_some()),
-        ("systemControls", !container.system_controls.is_empty()),
         ("resourceRequirements", !container.resource_requirements.is_empty()),
         ("firelensConfiguration", container.firelens_configuration.is_some()),
         ("credentialSpecs", !container.credential_specs.is_empty()),
         ("linuxParameters.devices", linux.is_some_and(|linux| !linux.devices.is_empty())),
         ("linuxParameters.initProcessEnabled", linux.is_some_and(|linux| linux.init_process_enabled == Some(true))),
-        ("linuxParameters.sharedMemorySize", linux.is_some_and(|linux| linux.shared_memory_size.is_some())),
         ("linuxParameters.maxSwap", linux.is_some_and(|linux| linux.max_swap.is_some())),
         ("linuxParameters.swappiness", linux.is_some_and(|linux| linux.swappiness.is_some())),
     ];
     for (member, _) in members.iter().filter(|(_, asked)| *asked) {
         faults.add(format!("{at}.{member}"), "", NOT_YET);
-    }
-    for (index, mapping) in container.port_mappings.iter().enumerate() {
-        if let Some(range) = &mapping.container_port_range {
-            faults.add(format!("{at}.portMappings[{index}].containerPortRange"), range, NOT_YET);
-        }
     }
     if let Some(log) = &container.log_configuration {
         // `none` is a log driver of the agent's, though not in the API's list.
