@@ -261,10 +261,10 @@ async fn agent(settings: Settings) -> Result<(), Fatal> {
     let control = Control::new(engine.clone(), settings.clone(), client.clone());
     let mut connection = control.connection();
     let api = Api::new(api::Parts {
-        engine,
+        engine: engine.clone(),
         images,
         settings: settings.clone(),
-        runtime: program,
+        runtime: program.clone(),
         backend: client.endpoint().to_owned(),
         plane: plane.clone(),
         connection: connection.clone(),
@@ -287,10 +287,15 @@ async fn agent(settings: Settings) -> Result<(), Fatal> {
         () = shutdown => {}
         refused = &mut control => return Err(ended(refused)),
     }
-    tracing::info!("agent ends; tasks go on");
     super::node_start::notify_stopping();
     let _ = std::fs::remove_file(&settings.socket);
+    control.abort();
     store.flush().await?;
+    let alive = engine.tasks().iter().filter(|t| !t.life.is_ended()).count();
+    tracing::info!(tasks = alive, "agent ends; tasks go on");
+    if alive == 0 {
+        super::node_start::leave(&settings, &program).await;
+    }
     Ok(())
 }
 

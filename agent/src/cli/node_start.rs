@@ -101,6 +101,25 @@ pub(super) async fn make_network(settings: &Settings, program: &Path) -> Option<
     Some(format!("the node's network is not made ({problem}): see `berth doctor`"))
 }
 
+/// Takes away what was made of the host, when no task needs it any more. What stays is said and does no harm: the next
+/// start finds it.
+pub(super) async fn leave(settings: &Settings, program: &Path) {
+    let arguments = ["node-net".to_owned(), "down".to_owned()].into_iter().chain(node_net::arguments(&settings.net));
+    if let Err(problem) = run_runtime(program.to_owned(), arguments.map(OsString::from).collect()).await {
+        tracing::warn!(problem, "the node's network is not taken away");
+    }
+    let removed = Hierarchies::detect(Path::new("/sys/fs/cgroup")).and_then(|h| {
+        let parent = h.group(&settings.cgroup_parent);
+        // From the leaves up; a group that somebody else has put processes into stays, and those above it.
+        parent.child("tasks").remove()?;
+        parent.child("shims").remove()?;
+        parent.remove()
+    });
+    if let Err(e) = removed {
+        tracing::warn!(err = chain(&e), "control groups are not taken away");
+    }
+}
+
 /// Tells systemd, if it started us, that operators and tasks are served.
 pub(super) fn notify_ready() {
     notify("READY=1");
