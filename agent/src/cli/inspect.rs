@@ -4,7 +4,7 @@ use super::Context;
 use super::failure::Failure;
 use super::table::facts;
 use super::{tasks, terminal, text};
-use crate::api::types::{ContainerView, Origin, TaskView};
+use crate::api::types::{ContainerView, Origin, TaskStatus, TaskView};
 use std::process::ExitCode;
 
 /// Flags of `berth inspect`.
@@ -51,7 +51,7 @@ fn render(task: &TaskView, now_ms: u64) -> String {
         ("Status", task.status.as_str().to_owned()),
         ("Reason", task.reason.clone().unwrap_or_default()),
         ("Network", network(&task.network_mode, &task.addresses)),
-        ("Holds", format!("{} CPU units, {} MiB", task.cpu, task.memory)),
+        (if task.status == TaskStatus::Stopped { "Held" } else { "Holds" }, held(task)),
         ("Created", moment(Some(task.created_at_ms))),
         ("Images took", pulled),
         ("Started", moment(task.started_at_ms)),
@@ -86,6 +86,10 @@ fn describe(c: &ContainerView, moment: &dyn Fn(Option<u64>) -> String) -> String
         ("Started", moment(c.started_at_ms)),
         ("Finished", moment(c.finished_at_ms)),
     ])
+}
+
+fn held(task: &TaskView) -> String {
+    format!("{} CPU units, {} MiB", task.cpu, task.memory)
 }
 
 fn network(mode: &str, addresses: &[String]) -> String {

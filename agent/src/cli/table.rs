@@ -6,6 +6,12 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, ContentArrangement};
 
+/// Blanks between columns.
+const GAP: u16 = 3;
+
+/// What the last column needs at least to be wrapped.
+const LEAST: u16 = 16;
+
 /// A table under construction.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -30,7 +36,7 @@ impl Table {
         let last = columns.len().saturating_sub(1);
         for (index, (_, align)) in columns.iter().enumerate() {
             if let Some(column) = inner.column_mut(index) {
-                column.set_padding((0, if index == last { 0 } else { 3 }));
+                column.set_padding((0, if index == last { 0 } else { GAP }));
                 column.set_cell_alignment(match align {
                     Align::Left => CellAlignment::Left,
                     Align::Right => CellAlignment::Right,
@@ -46,9 +52,16 @@ impl Table {
         self.inner.add_row(cells.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
     }
 
+    /// Whether the last column would get a width that can be read. Where not, the terminal's own wrapping does better.
+    fn leaves_room(&self, width: u16) -> bool {
+        let widths = self.inner.column_max_content_widths();
+        let others: u16 = widths.iter().rev().skip(1).map(|w| w.saturating_add(GAP)).sum();
+        others.saturating_add(LEAST) <= width
+    }
+
     /// The text, each line ended, wrapped to `width` columns where that is given.
     pub(crate) fn render(mut self, width: Option<u16>) -> String {
-        if let Some(width) = width {
+        if let Some(width) = width.filter(|width| self.leaves_room(*width)) {
             self.inner.set_width(width);
             self.inner.set_content_arrangement(ContentArrangement::Dynamic);
             // Only the last column gives way: an id that is broken over two lines cannot be copied.
@@ -92,9 +105,14 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_without_room_for_the_last_column_gets_whole_lines() {
+        assert_eq!(sample().render(Some(20)), sample().render(None));
+    }
+
+    #[test]
     fn only_the_last_column_is_wrapped_to_a_terminal() {
-        let text = sample().render(Some(30));
-        assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
+        let text = sample().render(Some(32));
+        assert!(text.lines().all(|line| line.chars().count() <= 32), "{text}");
         assert!(text.contains("0af3   1024   -\n"), "{text}");
         assert!(text.contains("stopped by"), "{text}");
     }
