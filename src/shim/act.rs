@@ -8,7 +8,7 @@ use super::workers::{For, Worker};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError, chain};
 use crate::sys::spawn;
-use crate::task::life::{Action, Event};
+use crate::task::event::{Action, Event};
 use crate::task::view::OomScope;
 use std::os::fd::{AsFd, OwnedFd};
 

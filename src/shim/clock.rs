@@ -1,6 +1,6 @@
 //! The only place where a shim reads clocks.
 
-use crate::task::life::Now;
+use crate::task::event::Now;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Counts from the start of its process.

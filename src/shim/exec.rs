@@ -4,7 +4,7 @@ use super::job::Job;
 use super::protocol::{ExecProcess, FromShim};
 use super::run::{Shim, note};
 use super::workers::{For, Worker};
-use crate::sys::spawn;
+use crate::sys::{pidfd, spawn};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An exec'd process, or one that is being made.
@@ -73,7 +73,7 @@ impl Shim {
             (Some(client), _) => self.say(client, FromShim::ExecStarted { pid }, fds.next()),
             (None, Some(pidfd)) => {
                 // Nobody waits for it any more.
-                let _ = spawn::signal(pidfd, libc::SIGKILL);
+                let _ = pidfd::signal(pidfd, libc::SIGKILL);
             }
             (None, None) => {}
         }
@@ -109,7 +109,7 @@ impl Shim {
         for exec in self.execs.iter_mut().filter(|e| e.client == Some(client)) {
             exec.client = None;
             if let Some(pidfd) = &exec.pidfd {
-                let _ = spawn::signal(pidfd, libc::SIGHUP);
+                let _ = pidfd::signal(pidfd, libc::SIGHUP);
             }
         }
     }
@@ -120,6 +120,6 @@ impl Shim {
         let Some(pidfd) = exec.and_then(|e| e.pidfd.as_ref()) else {
             return Err("this connection has no process".into());
         };
-        spawn::signal(pidfd, signal).map_err(|e| format!("send signal {signal}: {e}"))
+        pidfd::signal(pidfd, signal).map_err(|e| format!("send signal {signal}: {e}"))
     }
 }

@@ -15,6 +15,7 @@ use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::id::ContainerName;
 use crate::rundir::ContainerDirs;
+use crate::sys::pidfd;
 use crate::sys::spawn::{self, Ended};
 use crate::task::plan::LogPlan;
 use crate::task::view::{OomKill, OomScope};
@@ -123,8 +124,8 @@ impl Live {
 
     /// Sends init a signal; that it has ended already is no error.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
-        let Some(pidfd) = &self.pidfd else { return Ok(()) };
-        match spawn::signal(pidfd, signal) {
+        let Some(init) = &self.pidfd else { return Ok(()) };
+        match pidfd::signal(init, signal) {
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other,
         }

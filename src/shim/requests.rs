@@ -2,7 +2,7 @@
 
 use super::protocol::{ContainerStats, FromShim, PROTOCOL_VERSION, ToShim};
 use super::run::Shim;
-use crate::task::life::Event;
+use crate::task::event::Event;
 use std::os::fd::OwnedFd;
 
 impl Shim {

@@ -4,6 +4,7 @@ use super::job::{Answer, Job, LOCK_FD, MAX_MESSAGE, Order, SOCKET_FD};
 use crate::codec::Codec;
 use crate::rundir::TaskDirs;
 use crate::sys::fd::{message_pair, receive_with, send_with};
+use crate::sys::pidfd;
 use crate::sys::spawn::{self, Ended};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,7 +80,7 @@ impl Worker {
     /// Kills it; its end is told by its pidfd.
     pub(super) fn kill(&self) {
         // It has ended already when this fails.
-        let _ = spawn::signal(&self.pidfd, libc::SIGKILL);
+        let _ = pidfd::signal(&self.pidfd, libc::SIGKILL);
     }
 
     /// Reaps it, when it has ended.

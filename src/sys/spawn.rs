@@ -248,15 +248,6 @@ fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: c_int) -> io::Result<Opt
     }
 }
 
-/// Sends `signal` to the process of `pidfd`; `ESRCH` when it has been reaped. Never reaches a later process that was
-/// given the same number.
-pub fn signal(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
-    // SAFETY: takes two integers, a null siginfo (the kernel makes its own) and no flags; writes nothing.
-    let done =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<c_void>(), 0) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,7 +305,7 @@ mod tests {
     fn a_running_child_is_signalled_by_its_descriptor() {
         let (_, pidfd) = spawn(Path::new("/bin/sleep"), &["1000"], &[]).unwrap();
         assert_eq!(wait(&pidfd, false).unwrap(), None);
-        signal(&pidfd, 15).unwrap();
+        crate::sys::pidfd::signal(&pidfd, 15).unwrap();
         assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(15)));
     }
 

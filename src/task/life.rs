@@ -19,119 +19,17 @@
 //! Stop always wins: a container that is being made when the stop comes is killed at the gate, before anything of the
 //! user's has run. Events of a container that has stopped already change nothing, so a late or doubled one is harmless.
 
-use super::order::{Progress, Reached, Readiness, find_cycle, readiness};
+use super::container::{Asked, Container, Stage, oom_reason};
+use super::event::{Action, Event, Now};
+use super::order::{Readiness, find_cycle, readiness};
 use super::plan::{Dependency, TaskPlan};
-use super::view::{ContainerState, ContainerView, ExitRecord, OomKill, OomScope, Phase, TaskView};
+use super::view::{ExitRecord, OomKill, Phase, TaskView};
 
 /// Exit code of a container whose dependencies can never be met, as Amazon ECS tells it.
 pub const DEPENDENCY_CODE: i32 = 143;
 
 /// Why a task stops when an essential container has ended; the text is Amazon ECS's.
 pub const ESSENTIAL_EXITED: &str = "Essential container in task exited";
-
-/// The time, as the caller read it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// A clock that never goes back, in milliseconds.
-    pub mono_ms: u64,
-    /// Milliseconds since the epoch.
-    pub wall_ms: u64,
-}
-
-/// What has happened. Containers are named by their index in the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The task may begin.
-    Begin,
-    /// The network that all containers share is up.
-    NetworkUp,
-    /// It could not be made, and nothing of it is left.
-    NetworkFailed {
-        /// Why.
-        reason: String,
-    },
-    /// A container has been made; its init waits at the gate.
-    Created {
-        /// Which.
-        container: usize,
-        /// Its init.
-        pid: u32,
-    },
-    /// The user's process runs.
-    Running {
-        /// Which.
-        container: usize,
-    },
-    /// A container could not be made, or its user's process not be run. Nothing of it is left.
-    StartFailed {
-        /// Which.
-        container: usize,
-        /// Why.
-        reason: String,
-    },
-    /// A container's init has ended.
-    Exited {
-        /// Which.
-        container: usize,
-        /// Exit code as shells tell it.
-        code: i32,
-        /// The signal that ended it.
-        signal: Option<i32>,
-        /// The memory limit it was killed for.
-        oom: Option<OomKill>,
-    },
-    /// Somebody wants the task stopped.
-    Stop {
-        /// Grows with each wish; lower than the last taken is ignored.
-        generation: u64,
-        /// Instead of the containers' own stop time-outs; 0 kills at once.
-        timeout_ms: Option<u64>,
-        /// Why.
-        reason: String,
-    },
-    /// Time has passed; a deadline may have come.
-    TimePassed,
-    /// Network, groups and mounts of the task are gone.
-    TornDown,
-}
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Make the network that all containers share.
-    BringUpNetwork,
-    /// Make a container, its init stopping at the gate.
-    Create {
-        /// Which.
-        container: usize,
-    },
-    /// Record which process is the init, then let it pass the gate.
-    Release {
-        /// Which.
-        container: usize,
-    },
-    /// Send a container's init its stop signal.
-    Signal {
-        /// Which.
-        container: usize,
-        /// The signal's number.
-        signal: i32,
-    },
-    /// Kill every process of a container, and the worker that makes it.
-    Kill {
-        /// Which.
-        container: usize,
-    },
-    /// Make a container's exit record durable. Comes before anything is told.
-    Record {
-        /// Which.
-        container: usize,
-    },
-    /// Remove network, groups and mounts of the task.
-    TearDown,
-    /// Make the end durable, and tell it.
-    Finish,
-}
 
 /// A plan that cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,40 +53,6 @@ pub enum PlanProblem {
     /// There is nothing to run.
     #[error("the task has no container")]
     Empty,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    Creating,
-    Abandoned,
-    Released,
-    Running,
-    Stopped,
-}
-
-/// How far the stop of one container has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    No,
-    /// Its turn has come; it is killed at this monotonic time.
-    Until(u64),
-    Killed,
-}
-
-#[derive(Debug, Clone)]
-struct Container {
-    name: Box<str>,
-    essential: bool,
-    depends_on: Box<[Dependency]>,
-    start_timeout_ms: u64,
-    stop_timeout_ms: u64,
-    stop_signal: i32,
-    stage: Stage,
-    asked: Asked,
-    pid: Option<u32>,
-    started: Option<Now>,
-    exit: Option<ExitRecord>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,19 +94,7 @@ impl Task {
         if let Some(i) = find_cycle(&lists) {
             return Err(PlanProblem::Circular { container: plan.containers[i].name.clone() });
         }
-        let containers = plan.containers.iter().map(|c| Container {
-            name: c.name.as_str().into(),
-            essential: c.essential,
-            depends_on: c.depends_on.as_slice().into(),
-            start_timeout_ms: c.start_timeout_ms,
-            stop_timeout_ms: c.stop_timeout_ms,
-            stop_signal: c.stop_signal,
-            stage: Stage::Waiting,
-            asked: Asked::No,
-            pid: None,
-            started: None,
-            exit: None,
-        });
+        let containers = plan.containers.iter().map(Container::new);
         let network = if plan.network.is_some() { Network::Wanted } else { Network::Ready };
         Ok(Self { network, ..Self::of(containers.collect()) })
     }
@@ -568,53 +420,4 @@ impl Task {
     fn in_stage(&mut self, container: usize, stages: &[Stage]) -> Option<&mut Container> {
         self.containers.get_mut(container).filter(|c| stages.contains(&c.stage))
     }
-}
-
-impl Container {
-    fn progress(&self) -> Progress<'_> {
-        let reached = match (self.stage, self.started, &self.exit) {
-            (Stage::Running, _, _) => Reached::Running,
-            (Stage::Stopped, Some(_), Some(ExitRecord { code: Some(code), .. })) => Reached::Ended(*code),
-            (Stage::Stopped, _, _) => Reached::Never,
-            _ => Reached::NotYet,
-        };
-        Progress {
-            name: &self.name,
-            reached,
-            started_ms: self.started.map(|s| s.mono_ms),
-            start_timeout_ms: self.start_timeout_ms,
-            // Plans of this version carry no health checks.
-            healthy: None,
-        }
-    }
-
-    fn view(&self) -> ContainerView {
-        let state = match (self.stage, self.asked) {
-            (Stage::Waiting, _) => ContainerState::Waiting,
-            (Stage::Stopped, _) => ContainerState::Stopped,
-            (_, Asked::Until(_) | Asked::Killed) => ContainerState::Stopping,
-            (Stage::Running, Asked::No) => ContainerState::Running,
-            (Stage::Creating | Stage::Released | Stage::Abandoned, Asked::No) => ContainerState::Starting,
-        };
-        ContainerView {
-            name: self.name.to_string(),
-            state,
-            pid: self.pid,
-            started_at_ms: self.started.map(|s| s.wall_ms),
-            exit: self.exit.clone(),
-        }
-    }
-}
-
-/// The reason of an end for want of memory: the name is Amazon ECS's, the limit is what its users miss.
-fn oom_reason(oom: OomKill) -> String {
-    let whose = match oom.scope {
-        OomScope::Container => "the container's own limit",
-        OomScope::Task => "the task's limit",
-        OomScope::Node => "the node's limit for tasks",
-    };
-    if oom.limit_bytes == 0 {
-        return format!("OutOfMemoryError: Container killed due to memory usage: {whose} was hit");
-    }
-    format!("OutOfMemoryError: Container killed due to memory usage: {whose} of {} MiB was hit", oom.limit_bytes >> 20)
 }

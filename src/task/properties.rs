@@ -1,6 +1,7 @@
 //! Tests of [`super::life`]: named cases, and properties over random tasks in a small world of their own.
 
-use super::life::{Action, Event, Now, PlanProblem, Task};
+use super::event::{Action, Event, Now};
+use super::life::{PlanProblem, Task};
 use super::plan::{Condition, ContainerPlan, Dependency, LogPlan, PLAN_VERSION, TaskPlan};
 use super::view::{ContainerState, OomKill, OomScope, Phase};
 use crate::cgroup::limits::Limits;
