@@ -1,14 +1,19 @@
 //! Entry point `worker`: what a shim starts for a piece of kernel work.
 
-use crate::errno::{OpError, chain};
+use crate::errno::{OpContext, OpError, chain};
 use crate::shim::job::{LOCK_FD, SOCKET_FD};
 use crate::shim::worker;
-use crate::sys::fd;
+use crate::sys::{exe, fd};
 use std::io;
 use std::process::ExitCode;
 
 /// `berth-runtime worker`, with its socket to the shim and the task's lock as descriptors 3 and 4.
 pub fn work() -> ExitCode {
+    // Its shim has started it from a read-only mount of the program, so this is a look only; run again where not.
+    if let Err(e) = exe::protect(c"berth-worker").op("protect", "the worker's own program") {
+        eprintln!("worker: {}", chain(&e));
+        return ExitCode::FAILURE;
+    }
     // Before anything else is opened. The lock is held until this process and what it clones are gone or have become
     // the user's program.
     let (socket, lock) = (fd::inherited(SOCKET_FD), fd::inherited(LOCK_FD));

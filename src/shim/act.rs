@@ -64,7 +64,7 @@ impl Shim {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         let now_ms = self.clock.mono_ms();
         let worker =
-            Worker::start(works_for, job, &fds, &self.dirs, &self.lock, now_ms).op("start worker of", &self.task_id)?;
+            Worker::start(works_for, job, &fds, &self.dirs, &self.own, now_ms).op("start worker of", &self.task_id)?;
         self.workers.push(worker);
         Ok(())
     }

@@ -57,7 +57,7 @@ impl Shim {
         let number = self.next_number;
         let job = Job::Exec { container: index as u32, init, process };
         let now_ms = self.clock.mono_ms();
-        let worker = Worker::start(For::Exec(number), job, &passed, &self.dirs, &self.lock, now_ms)
+        let worker = Worker::start(For::Exec(number), job, &passed, &self.dirs, &self.own, now_ms)
             .map_err(|e| format!("start worker: {e}"))?;
         self.workers.push(worker);
         self.execs.push(Exec { number, client: Some(client), pid: 0, pidfd: None });

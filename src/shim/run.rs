@@ -18,14 +18,14 @@ use super::clients::{Client, Received};
 use super::clock::Clock;
 use super::exec::Exec;
 use super::live::{Live, OomCounters};
-use super::workers::{For, Worker};
+use super::workers::{For, Own, Worker};
 use super::{facts, protocol};
 use crate::cgroup::{Group, Hierarchies};
 use crate::errno::{OpContext, OpError, chain};
 use crate::id::{ContainerName, TaskId};
 use crate::rundir::{ContainerDirs, TaskDirs};
 use crate::shim::log::Stream;
-use crate::sys::spawn;
+use crate::sys::{exe, spawn};
 use crate::task::event::Event;
 use crate::task::life::Task;
 use crate::task::plan::TaskPlan;
@@ -61,7 +61,7 @@ pub(super) struct Shim {
     pub(super) workers: Vec<Worker>,
     pub(super) execs: Vec<Exec>,
     pub(super) clients: Vec<Client>,
-    pub(super) lock: OwnedFd,
+    pub(super) own: Own,
     /// Until the task is torn down.
     pub(super) held_ports: Vec<OwnedFd>,
     /// The namespace that all containers share.
@@ -125,6 +125,7 @@ impl Shim {
         let listener = UnixListener::from(inherited.listener);
         listener.set_nonblocking(true).op("set flags of", dirs.socket())?;
 
+        let program = exe::read_only().op("protect", "the program of workers")?;
         let plan = facts::read_plan(&dirs)?;
         let (parent, group) = enter_cgroup(&plan)?;
         let live = checked_names(&plan)?;
@@ -137,7 +138,7 @@ impl Shim {
             workers: Vec::new(),
             execs: Vec::new(),
             clients: Vec::new(),
-            lock: inherited.lock,
+            own: Own { program, lock: inherited.lock },
             held_ports: inherited.held_ports,
             netns: None,
             group,

@@ -29,7 +29,6 @@ use std::path::Path;
 /// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to.
 pub fn run(socket: &OwnedFd) -> Result<(), OpError> {
     prctl::set_pdeathsig(Signal::SIGKILL).op("ask to die with", "the shim")?;
-    prctl::set_name(c"berth-worker").op("set name of", "the worker")?;
     let (mut buffer, mut fds) = (vec![0; MAX_MESSAGE], Vec::with_capacity(MAX_PASSED));
     let n = receive_with(socket, &mut buffer, &mut fds).op("receive order from", "the shim")?;
     let order = Order::from_bytes(&buffer[..n])

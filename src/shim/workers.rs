@@ -12,6 +12,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// A worker that takes longer hangs, and is killed: two minutes are long on the slowest machine that tests run on.
 const LIMIT_MS: u64 = 120_000;
 
+/// What a shim has for all of its workers.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The shim's own executable, on a mount that nobody can write through: a worker's child is seen from inside its
+    /// container before it is the user's program.
+    pub(super) program: OwnedFd,
+    /// The task's lock.
+    pub(super) lock: OwnedFd,
+}
+
 /// What a worker works for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
@@ -44,7 +54,7 @@ impl Worker {
         job: Job,
         fds: &[BorrowedFd<'_>],
         dirs: &TaskDirs,
-        lock: &OwnedFd,
+        own: &Own,
         now_ms: u64,
     ) -> io::Result<Self> {
         let order = Order { run: dirs.run().to_owned(), state: dirs.state().to_owned(), shim: std::process::id(), job };
@@ -57,7 +67,12 @@ impl Worker {
         }
         let (socket, far) = message_pair()?;
         send_with(&socket, &bytes, fds)?;
-        let (_, pidfd) = spawn::respawn(&["worker"], &[(far.as_fd(), SOCKET_FD), (lock.as_fd(), LOCK_FD)])?;
+        let (_, pidfd) = spawn::respawn(
+            own.program.as_fd(),
+            "berth-runtime",
+            &["worker"],
+            &[(far.as_fd(), SOCKET_FD), (own.lock.as_fd(), LOCK_FD)],
+        )?;
         Ok(Self {
             works_for,
             pidfd,

@@ -13,6 +13,7 @@ use super::mount::{self, Change, attr};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 const SELF: &std::ffi::CStr = c"/proc/self/exe";
@@ -33,9 +34,16 @@ pub fn protect(name: &std::ffi::CStr) -> io::Result<()> {
     run_again().map(|never| match never {})
 }
 
-fn run_again() -> io::Result<Infallible> {
+/// This process's program on a read-only mount of its own, for [`spawn::respawn`](super::spawn::respawn): what is
+/// started from it need not run again.
+pub fn read_only() -> io::Result<OwnedFd> {
     let file = mount::clone_tree(nix::fcntl::AT_FDCWD, SELF, false)?;
     mount::set_attributes(&file, Change { set: attr::RDONLY, ..Change::default() })?;
+    Ok(file)
+}
+
+fn run_again() -> io::Result<Infallible> {
+    let file = read_only()?;
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
     let args: Vec<CString> = std::env::args_os().map(|a| text(a.as_bytes())).collect::<Result<_, _>>()?;
     let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

@@ -40,17 +40,33 @@ impl Ended {
 /// with the error of `clone` or, when the program cannot be run, of `execve`; no child is left then.
 pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
     let name = program.file_name().unwrap_or(program.as_os_str());
-    spawn_as(program, name, args, fds)
+    spawn_as(Program::Path(c_string(program.as_os_str())?), name, args, fds)
 }
 
-/// As [`spawn`], of the executable that is running now, even when its file has been replaced since.
-pub fn respawn<S: AsRef<OsStr>>(args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
-    spawn_as(Path::new("/proc/self/exe"), OsStr::new("berth-runtime"), args, fds)
+/// As [`spawn`], of the executable that `program` is open on, which `name` only calls.
+pub fn respawn<S: AsRef<OsStr>>(
+    program: BorrowedFd<'_>,
+    name: &str,
+    args: &[S],
+    fds: &[(BorrowedFd<'_>, i32)],
+) -> io::Result<(u32, OwnedFd)> {
+    spawn_as(Program::Open(program.as_raw_fd()), OsStr::new(name), args, fds)
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(io::Error::other)
+}
+
+/// What to run.
+enum Program {
+    Path(CString),
+    /// A descriptor; the child moves it out of the way of the numbers.
+    Open(c_int),
 }
 
 /// What the child reads, all prepared by the parent: it may not allocate.
 struct Prepared {
-    program: CString,
+    program: Program,
     argv: Vec<*const c_char>,
     envp: [*const c_char; 1],
     /// Descriptor, number in the child, and (written by the child) a copy above all numbers.
@@ -64,12 +80,11 @@ struct Prepared {
 }
 
 fn spawn_as<S: AsRef<OsStr>>(
-    program: &Path,
+    program: Program,
     name: &OsStr,
     args: &[S],
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
-    let c_string = |s: &OsStr| CString::new(s.as_bytes()).map_err(io::Error::other);
     let mut strings = vec![c_string(name)?];
     for arg in args {
         strings.push(c_string(arg.as_ref())?);
@@ -77,7 +92,7 @@ fn spawn_as<S: AsRef<OsStr>>(
     let mut argv: Vec<*const c_char> = strings.iter().map(|s| s.as_ptr()).collect();
     argv.push(std::ptr::null());
     let mut prepared = Prepared {
-        program: c_string(program.as_os_str())?,
+        program,
         argv,
         envp: [std::ptr::null()],
         fds: fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number, -1)).collect(),
@@ -146,9 +161,15 @@ extern "C" fn become_program(arg: *mut c_void) -> c_int {
     let prepared = unsafe { &mut *arg.cast::<Prepared>() };
     if place_descriptors(prepared) {
         reset_signals();
-        // SAFETY: `program` is a C string, `argv` and `envp` are arrays of C strings that end with a null; all were
-        // made by the parent, whose memory this is, and stay until execve has replaced this process's memory.
-        unsafe { libc::execve(prepared.program.as_ptr(), prepared.argv.as_ptr(), prepared.envp.as_ptr()) };
+        let (fd, path, flags) = match &prepared.program {
+            Program::Path(path) => (libc::AT_FDCWD, path.as_c_str(), 0),
+            Program::Open(fd) => (*fd, c"", libc::AT_EMPTY_PATH),
+        };
+        // SAFETY: `path` is a C string, `argv` and `envp` are arrays of C strings that end with a null; all were made by
+        // the parent, whose memory this is, and stay until execveat has replaced this process's memory.
+        unsafe {
+            libc::syscall(libc::SYS_execveat, fd, path.as_ptr(), prepared.argv.as_ptr(), prepared.envp.as_ptr(), flags)
+        };
     }
     // errno: the child has the sleeping parent thread's. Taking it allocates nothing.
     prepared.errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
@@ -158,6 +179,13 @@ extern "C" fn become_program(arg: *mut c_void) -> c_int {
 
 /// Puts every descriptor at its number. In two rounds, since a number may be the place of another that is yet to move.
 fn place_descriptors(prepared: &mut Prepared) -> bool {
+    if let Program::Open(fd) = &mut prepared.program {
+        // SAFETY: takes three integers; the caller of `respawn` has the descriptor open.
+        *fd = unsafe { libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, prepared.above) };
+        if *fd < 0 {
+            return false;
+        }
+    }
     for (source, _, copy) in &mut prepared.fds {
         // SAFETY: takes three integers; `source` was borrowed by the caller of `spawn` and is open in our copy of the
         // descriptor table.
@@ -307,6 +335,19 @@ mod tests {
         assert_eq!(wait(&pidfd, false).unwrap(), None);
         crate::sys::pidfd::signal(&pidfd, 15).unwrap();
         assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(15)));
+    }
+
+    #[test]
+    fn an_open_program_runs_even_where_a_number_is_its_own() {
+        let program = std::fs::File::open("/bin/sh").unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let number = program.as_raw_fd();
+        let fds = [(writer.as_fd(), number)];
+        let script = format!("echo $0 >&{number}");
+        let (_, pidfd) = respawn(program.as_fd(), "called", &["-c", &script], &fds).unwrap();
+        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Code(0)));
+        drop(writer);
+        assert_eq!(io::read_to_string(reader).unwrap(), "called\n");
     }
 
     #[test]
