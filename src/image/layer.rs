@@ -6,6 +6,7 @@ use super::lookup::{Found, Layers};
 use super::{Digest, Store, StoreError, tree};
 use crate::errno::{OpContext, OpError};
 use crate::sys::xattr;
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
@@ -227,7 +228,11 @@ fn times(stat: &FileStat) -> TimeSpec {
 
 /// Gives a directory that the layer only implies what it is like below.
 fn copy_directory(root: &OwnedFd, path: &[u8], lower: &Found, layers: &Layers) -> Result<(), OpError> {
-    let dir = open_in(root, path).op("open directory", os(path))?;
+    let dir = match open_in(root, path) {
+        // It was implied through a link, and what the link led to was replaced.
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+        opened => opened.op("open directory", os(path))?,
+    };
     let from = layers.open_found(lower, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     if nix::unistd::geteuid().is_root() {
         let (uid, gid) = (lower.stat.st_uid.into(), lower.stat.st_gid.into());

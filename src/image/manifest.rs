@@ -334,4 +334,34 @@ mod tests {
         assert_eq!(error.to_string(), "the image is for arm64, this node is amd64");
         check_platform("amd64", "linux", None, &amd64()).unwrap();
     }
+
+    proptest::proptest! {
+        /// Foreign documents are an error or a value: members of the right names with any values, in any number.
+        #[test]
+        fn any_document_is_read_or_refused(
+            members in proptest::collection::vec(("schemaVersion|mediaType|config|layers|manifests|platform", 0u8..9), 0..6)
+        ) {
+            let d = descriptor("x");
+            let text: Vec<String> = members
+                .iter()
+                .map(|(name, value)| {
+                    let value = match value {
+                        0 => "2".into(),
+                        1 => "null".into(),
+                        2 => "[]".into(),
+                        3 => "{}".into(),
+                        4 => d.clone(),
+                        5 => format!("[{d},{d}]"),
+                        6 => "\"application/vnd.oci.image.index.v1+json\"".into(),
+                        7 => "-1".into(),
+                        _ => format!("[{}]", d.replace("size\":3", "size\":1,\"platform\":{\"os\":\"linux\",\"architecture\":\"\"}")),
+                    };
+                    format!("\"{name}\":{value}")
+                })
+                .collect();
+            if let Ok(Document::Index(index)) = parse(format!("{{{}}}", text.join(",")).as_bytes(), None) {
+                let _ = index.select(&amd64());
+            }
+        }
+    }
 }

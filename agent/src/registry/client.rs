@@ -118,8 +118,7 @@ impl Client {
             let builder = if plain { builder.no_proxy() } else { builder };
             builder.build().map_err(|e| berth_runtime::errno::chain(&e))
         });
-        let host = host_of(url);
-        made.as_ref().map_err(|message| Cause::Status { host, status: 0, message: message.clone() })
+        made.as_ref().map_err(|message| Cause::Client { message: message.clone() })
     }
 
     /// Sends a request as often as makes sense, and gives the answer when it is one of success.
@@ -164,7 +163,7 @@ impl Client {
         for renewed in [false, true] {
             let response = self.follow(method.clone(), url.clone(), headers, authorization.as_deref()).await?;
             if response.status() != StatusCode::UNAUTHORIZED || renewed {
-                return check(response, ask).await;
+                return check(response, ask, &url).await;
             }
             let challenges = response.headers().get_all(WWW_AUTHENTICATE);
             let challenge = auth::parse(challenges.iter().filter_map(|v| v.to_str().ok()));
@@ -260,7 +259,7 @@ impl Client {
         if matches!(response.status().as_u16(), 400 | 401 | 403 | 404) {
             return Err(denied(ask));
         }
-        let response = check(response, ask).await?;
+        let response = check(response, ask, &url).await?;
         let body = read_body(response, &url, MAX_ANSWER).await?;
         let answer: Option<TokenAnswer> = serde_json::from_slice(&body).ok();
         let problem = "gave an answer without a token";
@@ -313,12 +312,13 @@ pub(super) fn headers(accept: Option<&'static str>, from: u64) -> HeaderMap {
 }
 
 /// Makes an error of an answer that is none of success.
-async fn check(response: Response, ask: &Ask<'_>) -> Result<Response, Cause> {
+async fn check(response: Response, ask: &Ask<'_>, asked: &Url) -> Result<Response, Cause> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let (host, at_registry) = (host_of(response.url()), response.url().path().starts_with("/v2/"));
+    // Behind a redirect it is the signed address that ran out, which says nothing about our rights.
+    let (host, at_registry) = (host_of(response.url()), response.url().origin() == asked.origin());
     match status {
         StatusCode::NOT_FOUND => Err(Cause::NotFound { registry: ask.registry.to_owned() }),
         StatusCode::UNAUTHORIZED => Err(denied(ask)),

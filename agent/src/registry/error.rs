@@ -57,6 +57,12 @@ pub enum Cause {
         #[source]
         source: reqwest::Error,
     },
+    /// This machine cannot make connections as it should: it has no certificates, say.
+    #[error("make the HTTP client: {message}")]
+    Client {
+        /// Why not; kept as text, because it is the same for every pull.
+        message: String,
+    },
     /// An answer that is none.
     #[error("`{host}` answers {status}{}", if .message.is_empty() { String::new() } else { format!(": {}", .message) })]
     Status {

@@ -54,12 +54,13 @@ pub(super) async fn layer(
         tell(LayerState::Done);
         return unpacked.map(Some).map_err(fail);
     }
-    let _permit = inner.downloads.acquire().await.map_err(|_| Cause::Stopping)?;
+    let permit = inner.downloads.acquire().await.map_err(|_| Cause::Stopping)?;
     let writer = begin(store, wanted).await?;
     let reader = writer.reader().map_err(fail)?;
     // Dropped with us, the writer makes the reader fail, and with it the unpacking.
     let download = async {
         let done = download(inner, ask, wanted, writer, tell).await;
+        drop(permit);
         if done.is_ok() {
             tell(LayerState::Unpacking);
         }

@@ -119,6 +119,10 @@ impl<'a> Tree<'a> {
             // overlayfs's own whiteout, as someone packed it who did not translate.
             return self.hide(dir, name, &path);
         }
+        if entry.kind == Kind::HardLink && normalise(&entry.link).as_deref() == Some(&path) {
+            // To make room for it would remove what it means.
+            return Ok(());
+        }
         let existed = self.make_room(dir, name, &path, entry.kind)?;
         match entry.kind {
             Kind::Directory => {
@@ -274,24 +278,26 @@ impl<'a> Tree<'a> {
         match existed {
             Existed::Nothing => {}
             Existed::Directory if kind == Kind::Directory => {}
-            Existed::Directory => self.remove_tree(dir, name, path)?,
+            Existed::Directory => super::super::tree::remove_at(dir, os(name)).op("replace directory", os(path))?,
             Existed::Whiteout | Existed::Other => {
                 nix::unistd::unlinkat(dir, os(name), nix::unistd::UnlinkatFlags::NoRemoveDir)
                     .op("replace", os(path))?;
             }
         }
+        if existed != Existed::Nothing && !(existed == Existed::Directory && kind == Kind::Directory) {
+            self.forget(path);
+        }
         self.found.links.retain(|(link, _)| link != path);
         Ok(existed)
     }
 
-    fn remove_tree(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), ExtractError> {
-        super::super::tree::remove_at(dir, os(name)).op("replace directory", os(path))?;
+    /// Forgets what was known of a path that was replaced, and of everything below it (also where it was a link).
+    fn forget(&mut self, path: &[u8]) {
         self.open.clear();
         let below = |other: &[u8]| other == path || (other.starts_with(path) && other.get(path.len()) == Some(&b'/'));
         self.late.retain(|other, _| !below(other));
         self.found.implied.retain(|other| !below(other));
         self.found.links.retain(|(link, _)| !below(link));
-        Ok(())
     }
 
     fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8], path: &[u8]) -> Result<(), ExtractError> {
@@ -425,7 +431,11 @@ impl<'a> Tree<'a> {
                 .op("set mode of", "the layer's root")?;
         }
         for (path, late) in late.iter().rev() {
-            let dir = self.open_dir(path).op("open directory", os(path))?;
+            let dir = match self.open_dir(path) {
+                // It was named through a link, and what the link led to was replaced.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                opened => opened.op("open directory", os(path))?,
+            };
             nix::sys::stat::fchmod(&dir, Mode::from_bits_truncate(late.mode)).op("set mode of", os(path))?;
             let time = TimeSpec::new(late.mtime.0, late.mtime.1.into());
             nix::sys::stat::futimens(&dir, &time, &time).op("set time of", os(path))?;

@@ -215,6 +215,23 @@ fn later_entries_replace_earlier_ones() {
 }
 
 #[test]
+fn what_a_link_led_to_is_forgotten_when_it_is_replaced() {
+    let (dir, _) = Layer::default()
+        .dir("d/")
+        .link("l", "d")
+        .dir("l/sub/")
+        .file("l/x", "through the link")
+        .dir("l/")
+        .file("l/x", "in its place")
+        .file("d", "no directory now")
+        .hard("d", "./d")
+        .good();
+    let root = dir.path().join("root");
+    assert_eq!(fs::read_to_string(root.join("l/x")).unwrap(), "in its place");
+    assert_eq!(fs::read_to_string(root.join("d")).unwrap(), "no directory now");
+}
+
+#[test]
 fn no_entry_gets_out() {
     // Each of these would write beside the root, or through a link to it, if links led anywhere but inside.
     let (dir, done) = Layer::default().link("up", "..").file("up/outside", "evil").unpack();
