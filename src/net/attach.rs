@@ -47,7 +47,8 @@ const NAMESPACE_PARAMETERS: [(&str, &str); 4] = [
 struct Join<'a> {
     node: &'a NodeNet,
     host_link: &'a str,
-    addresses: &'a [IpPrefix],
+    /// Those of families that the kernel has.
+    addresses: Vec<IpPrefix>,
     publish: &'a [Publish],
     mac: [u8; 6],
     bridged: bool,
@@ -56,10 +57,15 @@ struct Join<'a> {
 impl<'a> Join<'a> {
     /// The join that a plan asks for; `Ok(None)` for one that asks for none.
     fn of(plan: &'a NetPlan) -> Result<Option<Self>, OpError> {
+        let has_ipv6 = sysctl::has_ipv6();
+        let usable = |addresses: &[IpPrefix]| -> Vec<IpPrefix> {
+            addresses.iter().copied().filter(|a| has_ipv6 || a.address.is_ipv4()).collect()
+        };
         match plan {
             NetPlan::Host | NetPlan::None { .. } => Ok(None),
             NetPlan::Bridge { node, host_link, addresses, publish, .. } => {
                 let mac = address_mac(addresses.first().map(|a| a.address));
+                let addresses = usable(addresses);
                 Ok(Some(Self { node, host_link, addresses, publish, mac, bridged: true }))
             }
             NetPlan::Awsvpc { node, host_link, addresses, mac, .. } => {
@@ -67,6 +73,7 @@ impl<'a> Join<'a> {
                     let words = format!("has {} bytes, must have 6", mac.len());
                     OpError::new("use MAC address", format!("{mac:x?}"), invalid(words))
                 })?;
+                let addresses = usable(addresses);
                 Ok(Some(Self { node, host_link, addresses, publish: &[], mac, bridged: false }))
             }
         }
@@ -167,7 +174,7 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
         configure_routed_host(&mut of_host, join)?;
     }
     if !join.publish.is_empty() {
-        publish::add(&mut Talk::netfilter()?, join.node, join.addresses, join.publish)?;
+        publish::add(&mut Talk::netfilter()?, join.node, &join.addresses, join.publish)?;
     }
     wait_until_usable(&mut of_host, &mut of_task, join, link)?;
     Ok(netns)
@@ -181,7 +188,7 @@ fn wait_until_usable(of_host: &mut Talk, of_task: &mut Talk, join: &Join<'_>, li
         link::wait_until_running(of_host, &join.node.bridge)?;
     }
     link::wait_until_running(of_task, link::TASK_LINK)?;
-    address::wait_until_heard(of_task, link, join.addresses)
+    address::wait_until_heard(of_task, link, &join.addresses)
 }
 
 fn add_links(
@@ -231,12 +238,16 @@ fn configure_routed_host(of_host: &mut Talk, join: &Join<'_>) -> Result<(), OpEr
     let name = join.host_link;
     // The host takes no router's word from a task, whatever it does elsewhere.
     sysctl::write_if_present(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+    if join.addresses.iter().any(|a| a.address.is_ipv6()) {
+        // Where the host switches IPv6 off for every link: this one was asked for.
+        sysctl::ensure(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
+    }
     let link = index(of_host, name)?;
     let of_family = |g: &IpPrefix| join.addresses.iter().any(|a| a.address.is_ipv4() == g.address.is_ipv4());
     let gateways: Vec<_> = GATEWAYS.into_iter().filter(of_family).collect();
     let scope = |g: &IpPrefix| if g.address.is_ipv4() { Scope::Host } else { Scope::Global };
     let mut requests: Vec<_> = gateways.iter().map(|g| address::add(link, *g, scope(g), true)).collect();
-    for to in join.addresses {
+    for to in &join.addresses {
         let alone = IpPrefix { address: to.address, prefix: address::bits(to.address) };
         requests.push(address::add_link_route(link, alone));
     }
@@ -261,12 +272,12 @@ pub fn down(plan: &NetPlan) -> Result<(), Vec<OpError>> {
         Ok(Some(join)) => {
             let mut netfilter = Talk::netfilter();
             if !join.publish.is_empty() {
-                keep(with(&mut netfilter, |talk| publish::remove(talk, join.node, join.addresses, join.publish)));
+                keep(with(&mut netfilter, |talk| publish::remove(talk, join.node, &join.addresses, join.publish)));
             }
             let group = link::group(join.node);
             keep(Talk::route().and_then(|mut talk| link::remove(&mut talk, join.host_link, group).map(drop)));
             // After the link: no packet can make a new entry for the task.
-            keep(with(&mut netfilter, |talk| publish::forget(talk, join.addresses)));
+            keep(with(&mut netfilter, |talk| publish::forget(talk, &join.addresses)));
             keep(netfilter.map(drop));
         }
         Ok(None) => {}

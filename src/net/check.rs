@@ -42,7 +42,16 @@ pub fn check(node: &NodeNet) -> Vec<Finding> {
     if let Err(e) = node::validate(node) {
         return vec![broken(chain(&e), "correct the node's network settings")];
     }
-    let mut findings = parameters(node);
+    let mut findings = Vec::new();
+    let usable = node::without_missing(node, sysctl::has_ipv6());
+    if usable != *node {
+        findings.push(degraded(
+            "the kernel runs without IPv6 and the node has IPv6 pools: tasks have IPv4 only",
+            "boot without ipv6.disable=1, or take the IPv6 pools out of the settings",
+        ));
+    }
+    let node = &usable;
+    findings.extend(parameters(node));
     match Talk::route().and_then(|mut talk| links(&mut talk, node)) {
         Ok(found) => findings.extend(found),
         Err(e) => findings.push(broken(chain(&e), "berth needs rtnetlink, which every kernel since 6.1 has")),
@@ -65,10 +74,6 @@ fn parameters(node: &NodeNet) -> Vec<Finding> {
             let remedy = format!("`sysctl -w {dotted}={value}`, and see who set it: /etc/sysctl.d, a firewall, a VPN");
             findings.push(broken(format!("{dotted} is {now}: {broken_by}"), remedy));
         }
-        Ok(None) if name.starts_with("net/ipv6/conf/all") => findings.push(broken(
-            "the kernel runs without IPv6 and the node has IPv6 pools",
-            "remove the IPv6 pools from the settings, or boot without ipv6.disable=1",
-        )),
         // Of the bridge: that it is missing is told elsewhere.
         Ok(None) => {}
         Err(e) => findings.push(broken(chain(&e), "run as root, with /proc mounted")),

@@ -70,14 +70,33 @@ pub fn validate(node: &NodeNet) -> Result<(), OpError> {
     Ok(())
 }
 
+/// The node as far as the kernel can have it: without its IPv6 pools where there is no IPv6. Settings have them by
+/// default, and a host without loses nothing but them.
+pub(crate) fn without_missing(node: &NodeNet, has_ipv6: bool) -> NodeNet {
+    let keep = |pool: Option<IpPrefix>| pool.filter(|_| has_ipv6);
+    NodeNet { bridge_v6: keep(node.bridge_v6), awsvpc_v6: keep(node.awsvpc_v6), ..node.clone() }
+}
+
 /// Makes the node's network what it should be; running it again changes nothing.
 pub fn up(node: &NodeNet) -> Result<(), OpError> {
     validate(node)?;
+    let node = &without_missing(node, sysctl::has_ipv6());
     allow_forwarding(node)?;
     let mut talk = Talk::route()?;
     let bridge = ensure_bridge(&mut talk, node)?;
+    set_parameters(node)?;
     ensure_addresses(&mut talk, node, &bridge)?;
     ensure_mtu(&mut talk, &bridge)?;
+    if node.bridge_v6.is_some() {
+        talk.ask(&[address::accept_loopback_v6(bridge.index)])?;
+    }
+    let mut netfilter = Talk::netfilter()?;
+    ruleset::batch(node).commit(&mut netfilter)?;
+    refuse_loopback_v6(&mut netfilter, node, bridge_interferes()?)
+}
+
+/// Sets the bridge's own parameters, before it has addresses.
+fn set_parameters(node: &NodeNet) -> Result<(), OpError> {
     let parameter = |family: &str, name: &str| format!("net/{family}/conf/{}/{name}", node.bridge);
     if node.bridge_v4.is_some() {
         // Lets packets of clients on 127.0.0.1 out to tasks; the table's `raw` chain keeps tasks from using it.
@@ -89,11 +108,10 @@ pub fn up(node: &NodeNet) -> Result<(), OpError> {
     // duplicates the node could not ask where a task is, and clients from outside would wait for two seconds.
     sysctl::write_if_present(&parameter("ipv6", "accept_dad"), "0")?;
     if node.bridge_v6.is_some() {
-        talk.ask(&[address::accept_loopback_v6(bridge.index)])?;
+        // Hosts that use no IPv6 switch it off for every link; this one was asked for by name.
+        sysctl::ensure(&parameter("ipv6", "disable_ipv6"), "0")?;
     }
-    let mut netfilter = Talk::netfilter()?;
-    ruleset::batch(node).commit(&mut netfilter)?;
-    refuse_loopback_v6(&mut netfilter, node, bridge_interferes()?)
+    Ok(())
 }
 
 /// Takes bridge and table away, where they are and are ours.
@@ -220,6 +238,13 @@ mod tests {
             awsvpc_v4: pool("10.80.0.0", 24),
             awsvpc_v6: None,
         }
+    }
+
+    #[test]
+    fn a_kernel_without_ipv6_costs_a_node_its_ipv6_pools_only() {
+        let left = without_missing(&node(), false);
+        assert_eq!(left.pools().map(|(name, _)| name).collect::<Vec<_>>(), ["bridge-v4", "awsvpc-v4"]);
+        assert_eq!(without_missing(&node(), true), node());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::errno::{OpContext, OpError};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from("/proc/sys").join(name)
@@ -16,6 +16,11 @@ pub(crate) fn read(name: &str) -> Result<Option<String>, OpError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(OpError::new("read", path(name).display().to_string(), e)),
     }
+}
+
+/// Whether the kernel knows IPv6 at all (it does not after `ipv6.disable=1`).
+pub(crate) fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
 }
 
 /// Sets the parameter `name`.

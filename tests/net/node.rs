@@ -185,6 +185,24 @@ fn a_node_without_ipv6_runs_tasks_without_it() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_host_that_switches_ipv6_off_for_its_links_has_it_on_those_of_tasks() {
+    alone("node::a_host_that_switches_ipv6_off_for_its_links_has_it_on_those_of_tasks", |world| {
+        run("sysctl -q -w net.ipv6.conf.all.disable_ipv6=1");
+        run("sysctl -q -w net.ipv6.conf.default.disable_ipv6=1");
+        run("sysctl -q -w net.ipv6.conf.lo.disable_ipv6=0");
+        net::node::up(&world.node).unwrap();
+        assert_eq!(net::check(&world.node), []);
+        let bridged = net::up(&world.bridge(2, &HTTP)).unwrap().unwrap();
+        let own = net::up(&world.awsvpc(3)).unwrap().unwrap();
+        serve(&bridged, "web", Transport::Tcp, 80);
+        serve(&own, "own", Transport::Tcp, 80);
+        assert_eq!(call(world.host(), Transport::Tcp, "::1", 8080).unwrap(), "web fd30::1");
+        assert_eq!(call(&bridged, Transport::Tcp, "fd80::3", 80).unwrap(), "own fd30::2");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn the_table_reads_as_it_is_meant() {
     alone("node::the_table_reads_as_it_is_meant", |world| {
         net::node::up(&world.node).unwrap();

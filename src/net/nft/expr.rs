@@ -159,7 +159,7 @@ impl Rule {
     }
 
     /// Packets to an address in a set.
-    pub(crate) fn to_any_of(self, ip: Ip, set: &str) -> Self {
+    pub(crate) fn destined_to_any_of(self, ip: Ip, set: &str) -> Self {
         self.load_address(ip, End::Destination).push("lookup", &Attrs::new().text(1, set).be32(2, REG))
     }
 
@@ -181,12 +181,12 @@ impl Rule {
     }
 
     /// Packets to an address of this machine.
-    pub(crate) fn to_this_machine(self) -> Self {
+    pub(crate) fn destined_to_this_machine(self) -> Self {
         self.fib(FIB_RESULT_ADDRTYPE, FIB_DADDR).compare(CMP_EQ, &LOCAL.to_ne_bytes())
     }
 
     /// Packets whose sender is not reached by the link that they came in by.
-    pub(crate) fn from_elsewhere(self) -> Self {
+    pub(crate) fn sent_from_elsewhere(self) -> Self {
         self.fib(FIB_RESULT_OIF, FIB_SADDR | FIB_IIF | FIB_PRESENT).compare(CMP_EQ, &0u32.to_ne_bytes())
     }
 

@@ -79,7 +79,7 @@ const NOT_ROUTED: [IpPrefix; 2] = [
 /// The rules of all chains in order.
 fn rules(node: &NodeNet) -> Vec<(&'static str, Rule)> {
     let group = link::group(node);
-    let mut rules = vec![("output", Rule::new().family(Ip::V6).to_any_of(Ip::V6, REFUSED6).leave())];
+    let mut rules = vec![("output", Rule::new().family(Ip::V6).destined_to_any_of(Ip::V6, REFUSED6).leave())];
     let families = [
         (Ip::V4, LOOPBACK4, PUBLISH4, node.bridge_v4, node.awsvpc_v4),
         (Ip::V6, LOOPBACK6, PUBLISH6, node.bridge_v6, node.awsvpc_v6),
@@ -88,7 +88,7 @@ fn rules(node: &NodeNet) -> Vec<(&'static str, Rule)> {
         let from_task = || Rule::new().in_group(group, true).family(ip);
         rules.push(("raw", from_task().in_network(End::Destination, loopback).drop()));
         for chain in ["prerouting", "output"] {
-            rules.push((chain, Rule::new().family(ip).to_this_machine().dnat_by(ip, map)));
+            rules.push((chain, Rule::new().family(ip).destined_to_this_machine().dnat_by(ip, map)));
         }
         let pools = || bridge.into_iter().chain(awsvpc);
         for pool in pools() {
@@ -106,9 +106,50 @@ fn rules(node: &NodeNet) -> Vec<(&'static str, Rule)> {
         rules.push(("forward", uninvited.drop()));
     }
     let from_task = |ip| Rule::new().in_group(group, true).family(ip);
-    rules.push(("raw", from_task(Ip::V4).from_elsewhere().drop()));
+    rules.push(("raw", from_task(Ip::V4).sent_from_elsewhere().drop()));
     // Neighbours ask for each other from addresses that no route leads to.
     let routed = NOT_ROUTED.into_iter().fold(from_task(Ip::V6), |rule, not| rule.not_in_network(End::Source, not));
-    rules.push(("raw", routed.from_elsewhere().drop()));
+    rules.push(("raw", routed.sent_from_elsewhere().drop()));
     rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> NodeNet {
+        let pool = |text: &str| Some(text.parse().unwrap());
+        NodeNet {
+            bridge: "b0".into(),
+            table: "t".into(),
+            bridge_v4: pool("172.30.0.1/16"),
+            bridge_v6: pool("fd30::1/64"),
+            awsvpc_v4: pool("10.80.0.0/24"),
+            awsvpc_v6: None,
+        }
+    }
+
+    fn chains(node: &NodeNet) -> Vec<&'static str> {
+        rules(node).into_iter().map(|(chain, _)| chain).collect()
+    }
+
+    #[test]
+    fn a_pool_that_is_missing_has_no_rules() {
+        let count = |chain: &str, node: &NodeNet| chains(node).iter().filter(|c| **c == chain).count();
+        assert_eq!((count("postrouting", &node()), count("forward", &node())), (7, 2));
+        let mut none = node();
+        (none.bridge_v4, none.bridge_v6, none.awsvpc_v4) = (None, None, None);
+        assert_eq!((count("postrouting", &none), count("forward", &none)), (0, 0));
+        assert_eq!(count("prerouting", &none), 2);
+    }
+
+    #[test]
+    fn old_rules_go_in_the_batch_that_brings_the_new_ones_and_maps_stay() {
+        let node = node();
+        let acts: Vec<_> = batch(&node).requests().iter().map(|r| r.op).collect();
+        let place = |op: &str| acts.iter().position(|a| *a == op).unwrap();
+        assert!(place("add nftables set") < place("delete rules of nftables table"));
+        assert!(place("delete rules of nftables table") < place("add rule to nftables chain"));
+        assert!(!acts.contains(&"delete nftables table"));
+    }
 }
