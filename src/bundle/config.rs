@@ -34,23 +34,10 @@ pub(super) fn document(
     if let (Some(hostname), true) = (&settings.hostname, settings.uts == Namespace::Own) {
         document["hostname"] = json!(hostname);
     }
-    if !settings.privileged && !settings.no_seccomp {
-        document["linux"]["seccomp"] = filter(&document["process"]["capabilities"]["bounding"])?;
-    }
     if settings.init {
         document["annotations"] = json!({ "berth.init": "true" });
     }
     Ok((args, document))
-}
-
-/// The default system call filter of a container whose bounding set has these names.
-fn filter(capabilities: &Value) -> Result<Value, BundleError> {
-    let names = capabilities.as_array().into_iter().flatten().filter_map(Value::as_str);
-    let bits = names.filter_map(|name| name.parse::<caps::Capability>().ok()).fold(0, |all, cap| all | cap.bitmask());
-    match serde_json::to_value(crate::security::seccomp::default_profile(bits)) {
-        Ok(profile) => Ok(profile),
-        Err(_) => refuse("seccomp", "the default profile", "cannot be written as JSON"),
-    }
 }
 
 fn refuse<T>(field: &'static str, value: &str, problem: &'static str) -> Result<T, BundleError> {

@@ -52,22 +52,6 @@ fn a_working_directory_through_a_descriptor_of_the_runtime_is_refused() {
 
 #[test]
 #[ignore = "needs root"]
-fn proc_replaced_by_the_image_is_not_written_to() {
-    let mut bundle = Bundle::new("rt-fake-proc");
-    // CVE-2019-16884: what should be the kernel's is a directory of the image.
-    bundle.config["mounts"].as_array_mut().unwrap().remove(0);
-    std::fs::create_dir_all(bundle.rootfs().join("proc/sys/kernel")).unwrap();
-    std::fs::write(bundle.rootfs().join("proc/sys/kernel/msgmax"), "").unwrap();
-    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmax": "4096"});
-    let said = bundle.script("true").run();
-    let written = std::fs::read_to_string(bundle.rootfs().join("proc/sys/kernel/msgmax")).unwrap();
-    assert_ne!(said.code, 0);
-    assert_eq!(written, "");
-    bundle.done();
-}
-
-#[test]
-#[ignore = "needs root"]
 fn a_link_in_place_of_the_null_device_masks_nothing_of_the_host() {
     let mut bundle = Bundle::new("rt-null");
     // CVE-2025-31133: the image's /dev/null leads to a file that must not become writable.

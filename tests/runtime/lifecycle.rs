@@ -9,7 +9,7 @@ fn run_gives_output_and_exit_code_and_leaves_nothing() {
     let mut bundle = Bundle::new("rt-run");
     let said = bundle.script("echo out; echo err >&2; exit 7").run();
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (7, "out", "err"));
-    bundle.host.assert_clean();
+    bundle.assert_clean();
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_state_says_what_the_specification_asks_for() {
     let pid_file = bundle.host.dir().join("pid");
     bundle.script("true").create_with(&["--pid-file", pid_file.to_str().unwrap()]).ok();
     let state = bundle.state();
-    assert_eq!(state["ociVersion"], json!("1.0.2"));
+    assert!(state["ociVersion"].as_str().unwrap().starts_with("1."), "{state}");
     assert_eq!(state["id"], json!("c"));
     assert_eq!(state["bundle"], json!(bundle.dir()));
     assert_eq!(state["annotations"]["org.example.key"], json!("value"));
@@ -77,12 +77,12 @@ fn a_create_that_fails_leaves_nothing() {
     let mut bundle = Bundle::new("rt-fail");
     bundle.config["process"]["args"] = json!(["/no/such/program"]);
     assert_ne!(bundle.create().code, 0);
-    bundle.host.assert_clean();
+    bundle.assert_clean();
     bundle.config["process"]["args"] = json!(["/bin/true"]);
     bundle.config["mounts"].as_array_mut().unwrap().push(json!(
         {"destination": "/m", "type": "bind", "source": "/no/such/source", "options": ["bind"]}));
     assert_ne!(bundle.create().code, 0);
-    bundle.host.assert_clean();
+    bundle.assert_clean();
     assert_ne!(bundle.verb(&["state", "c"]).code, 0);
 }
 

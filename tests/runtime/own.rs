@@ -124,7 +124,7 @@ fn what_is_not_supported_is_refused_by_name_and_leaves_nothing() {
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("linux.intelRdt: is not supported"), "{}", said.stderr);
     assert!(bundle.verb(&["--systemd-cgroup", "list"]).stderr.contains("--systemd-cgroup"));
-    bundle.host.assert_clean();
+    bundle.assert_clean();
 }
 
 #[test]
@@ -135,5 +135,21 @@ fn an_explicit_limit_that_cannot_be_set_is_an_error() {
     let said = bundle.create();
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("RLIMIT_NOFILE"), "{}", said.stderr);
-    bundle.host.assert_clean();
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn proc_replaced_by_the_image_is_not_written_to() {
+    let mut bundle = Bundle::new("rt-fake-proc");
+    // CVE-2019-16884: what should be the kernel's is a directory of the image.
+    bundle.config["mounts"].as_array_mut().unwrap().remove(0);
+    std::fs::create_dir_all(bundle.rootfs().join("proc/sys/kernel")).unwrap();
+    std::fs::write(bundle.rootfs().join("proc/sys/kernel/msgmax"), "").unwrap();
+    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmax": "4096"});
+    let said = bundle.script("true").run();
+    let written = std::fs::read_to_string(bundle.rootfs().join("proc/sys/kernel/msgmax")).unwrap();
+    assert_ne!(said.code, 0);
+    assert_eq!(written, "");
+    bundle.done();
 }
