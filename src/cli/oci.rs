@@ -259,9 +259,7 @@ fn exec_verb(table: &Table, args: &Args) -> Result<u8, CliError> {
 
 fn read_process(path: &Path) -> Result<crate::spec::Process, CliError> {
     let json = std::fs::read(path).op("read", path)?;
-    let bad = |problem: String| UsageError(format!("--process {}: {problem}", path.display()));
-    let process = serde_json::from_slice(&json).map_err(|e| bad(e.to_string()))?;
-    Ok(crate::spec::check_process(&process).map_err(|e| bad(e.to_string()))?)
+    Ok(crate::spec::parse_process(&json).map_err(|e| UsageError(format!("--process {}: {e}", path.display())))?)
 }
 
 fn kill_verb(table: &Table, args: &Args) -> Result<(), CliError> {

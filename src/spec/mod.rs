@@ -1,7 +1,7 @@
 //! OCI config.json, parsed and checked into a plan. Pure.
 //!
 //! ```text
-//! config.json ─parse→ oci_spec::runtime::Spec ─check→ Plan ─→ rootfs, security, container
+//! config.json ─parse→ Document (types of oci-spec) ─check→ Plan ─→ rootfs, security, container
 //!                             └── SpecError: the field, its value, what is wrong with it
 //! ```
 //!
@@ -9,13 +9,15 @@
 //! of a system call is already free of NULs, options of mounts are already flags, and what this runtime does not
 //! support has been refused by name. Nothing here looks at the machine.
 
+mod document;
 mod mounts;
 mod process;
 
 pub use mounts::{Bind, Mount, MountKind};
-pub use process::{Capabilities, Process, Rlimit, check as check_process};
+pub use process::{Capabilities, Process, Rlimit, parse_process};
 
-use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, Spec};
+use document::Document;
+use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -158,33 +160,34 @@ pub struct Resources {
 
 /// Parses and checks a config.json.
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
-    let spec: Spec = serde_json::from_slice(json).or_else(|e| refuse("document", e.to_string()))?;
-    check(&spec)
+    let document: Document = serde_json::from_slice(json).or_else(|e| refuse("document", e.to_string()))?;
+    check(document)
 }
 
-/// Checks a parsed document and makes it a plan.
-pub fn check(spec: &Spec) -> Result<Plan, SpecError> {
-    check_version(spec.version())?;
-    let linux = spec.linux().clone().unwrap_or_default_empty();
+fn check(document: Document) -> Result<Plan, SpecError> {
+    check_version(&document.oci_version)?;
+    // A document without a `linux` part asks for nothing; `Linux::default()` would ask for a whole container.
+    let nothing = || serde_json::from_str("{}").expect("every field of `linux` is optional");
+    let linux = document.linux.unwrap_or_else(nothing);
     check_unsupported(&linux)?;
     let namespaces = namespaces(&linux)?;
-    if spec.hostname().is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
+    if document.hostname.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
         return refuse("hostname", "needs a uts namespace");
     }
-    let root = match spec.root() {
+    let root = match &document.root {
         Some(root) if root.path().as_os_str().is_empty() => return refuse("root.path", "is empty"),
         root => root.as_ref().map(|r| r.path().clone()),
     };
-    let mounts = spec.mounts().iter().flatten().enumerate();
+    let mounts = document.mounts.iter().flatten().enumerate();
     Ok(Plan {
         root,
-        root_readonly: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
+        root_readonly: document.root.as_ref().and_then(|r| r.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
         mounts: mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?,
         namespaces,
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
-        process: spec.process().as_ref().map(process::check).transpose()?,
+        hostname: document.hostname,
+        domainname: document.domainname,
+        process: document.process.map(process::check).transpose()?,
         devices: devices(&linux)?,
         masked_paths: inner_paths("linux.maskedPaths", linux.masked_paths())?,
         readonly_paths: inner_paths("linux.readonlyPaths", linux.readonly_paths())?,
@@ -192,21 +195,10 @@ pub fn check(spec: &Spec) -> Result<Plan, SpecError> {
         seccomp: linux.seccomp().clone(),
         cgroups_path: linux.cgroups_path().clone(),
         resources: resources(&linux)?,
-        hooks: spec.hooks().clone().unwrap_or_default(),
-        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-        version: spec.version().clone(),
+        hooks: document.hooks.unwrap_or_default(),
+        annotations: document.annotations.unwrap_or_default(),
+        version: document.oci_version,
     })
-}
-
-trait OrEmpty {
-    fn unwrap_or_default_empty(self) -> Linux;
-}
-
-impl OrEmpty for Option<Linux> {
-    /// A document without a `linux` part asks for nothing; `Linux::default()` would ask for a whole container.
-    fn unwrap_or_default_empty(self) -> Linux {
-        self.unwrap_or_else(|| serde_json::from_str("{}").expect("every field of `linux` is optional"))
-    }
 }
 
 fn check_version(version: &str) -> Result<(), SpecError> {

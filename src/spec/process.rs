@@ -1,5 +1,6 @@
 //! The process of config.json.
 
+use super::document::ProcessDocument;
 use super::{SpecError, c_string, refuse};
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;
@@ -27,7 +28,7 @@ pub struct Process {
     pub terminal: bool,
     /// Rows and columns of that terminal.
     pub console_size: Option<(u16, u16)>,
-    /// Capabilities; `None` leaves those of a fresh root process or of none.
+    /// Capabilities; none where the document says nothing.
     pub capabilities: Capabilities,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
@@ -124,46 +125,49 @@ fn strings(field: &str, texts: &[String]) -> Result<Vec<CString>, SpecError> {
     texts.iter().enumerate().map(|(i, text)| c_string(&format!("{field}[{i}]"), text.as_str())).collect()
 }
 
-/// Checks a process and makes it a plan: that of a container, or one that `exec` runs in it.
-pub fn check(process: &oci::Process) -> Result<Process, SpecError> {
-    let args = strings("process.args", process.args().as_deref().unwrap_or_default())?;
+/// Parses and checks a process that stands by itself.
+pub fn parse_process(json: &[u8]) -> Result<Process, SpecError> {
+    check(serde_json::from_slice(json).or_else(|e| refuse("process", e.to_string()))?)
+}
+
+pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
+    let args = strings("process.args", &process.args)?;
     if args.first().is_none_or(|program| program.is_empty()) {
         return refuse("process.args", "is empty");
     }
-    if !process.cwd().is_absolute() {
-        return refuse("process.cwd", format!("`{}` is not absolute", process.cwd().display()));
+    if !process.cwd.is_absolute() {
+        return refuse("process.cwd", format!("`{}` is not absolute", process.cwd.display()));
     }
-    c_string("process.cwd", process.cwd().as_os_str().as_encoded_bytes())?;
+    c_string("process.cwd", process.cwd.as_os_str().as_encoded_bytes())?;
     let asked = [
-        ("process.apparmorProfile", process.apparmor_profile().as_ref().is_some_and(|p| !p.is_empty())),
-        ("process.selinuxLabel", process.selinux_label().as_ref().is_some_and(|l| !l.is_empty())),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+        ("process.apparmorProfile", process.apparmor_profile.is_some_and(|p| !p.is_empty())),
+        ("process.selinuxLabel", process.selinux_label.is_some_and(|l| !l.is_empty())),
+        ("process.scheduler", process.scheduler.is_some()),
+        ("process.ioPriority", process.io_priority.is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
     ];
     if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
         return refuse(*field, "is not supported by this runtime");
     }
-    if let Some(adj) = process.oom_score_adj()
+    if let Some(adj) = process.oom_score_adj
         && !(-1000..=1000).contains(&adj)
     {
         return refuse("process.oomScoreAdj", format!("got {adj}, it goes from -1000 to 1000"));
     }
     let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-    let user = process.user();
     Ok(Process {
         args,
-        env: strings("process.env", process.env().as_deref().unwrap_or_default())?,
-        cwd: process.cwd().clone(),
-        uid: user.uid(),
-        gid: user.gid(),
-        additional_gids: user.additional_gids().clone().unwrap_or_default(),
-        umask: user.umask(),
-        terminal: process.terminal().unwrap_or(false),
-        console_size: process.console_size().map(|b| (side(b.height()), side(b.width()))).filter(|s| *s != (0, 0)),
-        capabilities: capabilities(process.capabilities()),
-        rlimits: rlimits(process.rlimits())?,
-        no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        oom_score_adj: process.oom_score_adj(),
+        env: strings("process.env", &process.env)?,
+        cwd: process.cwd,
+        uid: process.user.uid(),
+        gid: process.user.gid(),
+        additional_gids: process.user.additional_gids().clone().unwrap_or_default(),
+        umask: process.user.umask(),
+        terminal: process.terminal.unwrap_or(false),
+        console_size: process.console_size.map(|b| (side(b.height()), side(b.width()))).filter(|s| *s != (0, 0)),
+        capabilities: capabilities(&process.capabilities),
+        rlimits: rlimits(&process.rlimits)?,
+        no_new_privileges: process.no_new_privileges.unwrap_or(false),
+        oom_score_adj: process.oom_score_adj,
     })
 }
