@@ -319,8 +319,9 @@ impl Drop for Begun {
 fn fetch(from: &TestHost, address: &str, port: u16) -> String {
     let url = format!("http://{address}:{port}/");
     eventually(&format!("an answer from {url}"), PATIENCE, || {
-        let mut command: Command = from.command("busybox");
-        let output = berth_test_host::output(command.args(["wget", "-T", "5", "-qO-", &url]));
+        // Not wget of a static busybox: its name look-up crashes where the C library's modules are of another version.
+        let mut command: Command = from.command("curl");
+        let output = berth_test_host::output(command.args(["-sS", "--max-time", "5", &url]));
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     })
 }
