@@ -16,6 +16,7 @@
 //! RUN/tasks/TASK/c/NAME/{hosts,resolv.conf,hostname}   files mounted into the container
 //! RUN/tasks/TASK/c/NAME/init          fact: pid, start time, boot id of the container's init
 //! STATE/agent.redb                    the agent's intent
+//! STATE/node.json                     who the node is to its control plane, should agent.redb be lost
 //! STATE/control-plane/                the embedded control plane's own
 //! STATE/images/                       the image store (its layout is documented in `image`)
 //! STATE/tasks/TASK/task.json          redacted definition, leases, ports, origin, generation
@@ -62,6 +63,11 @@ impl Dirs {
     /// The agent's store of intent.
     pub fn agent_store(&self) -> PathBuf {
         self.state.join("agent.redb")
+    }
+
+    /// Who the node is to its control plane: a copy outside of the store.
+    pub fn node_record(&self) -> PathBuf {
+        self.state.join("node.json")
     }
 
     /// The embedded control plane's directory.

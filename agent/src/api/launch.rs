@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::types::{ApiError, RunRequest, RunResponse};
 use super::{Api, views};
 use crate::control::convert::{self, Border};
-use crate::engine::{Images, PortProblem, Status, SubmitError, now_ms};
+use crate::engine::{Images, Shortage, Status, SubmitError, now_ms};
 use crate::task::{Origin, Task};
 use berth_control_plane::validate::{FieldError, unknown_fields};
 use berth_control_plane::{ControlPlane, local_task};
@@ -41,7 +41,7 @@ pub(super) async fn launch(api: &Api, request: RunRequest) -> Result<RunResponse
     let definition = parse(request.definition)?;
     let preview = preview(api, &definition)?;
     obtain_images(api, &preview).await?;
-    api.engine.could_have_ports(&preview).map_err(port_failure)?;
+    api.engine.could_admit(&preview).map_err(shortage)?;
     let names = Names::reserve(api, request.name.as_deref(), count)?;
     let ids = match &api.plane {
         Some(plane) => run_through(api, plane, definition, count).await?,
@@ -102,10 +102,10 @@ async fn obtain_images(api: &Api, task: &Task) -> Result<(), Failure> {
     Ok(())
 }
 
-fn port_failure(problem: PortProblem) -> Failure {
-    Failure::conflict(format!("{}: {}", problem.field, problem.problem))
-        .field(problem.field)
-        .hint("choose another hostPort, or 0 for one that is free")
+fn shortage(shortage: Shortage) -> Failure {
+    let is_port = shortage.field.ends_with("hostPort");
+    let hint = if is_port { "choose another hostPort, or 0 for one that is free" } else { "see `berth node`" };
+    Failure::conflict(format!("{}: {}", shortage.field, shortage.problem)).field(shortage.field).hint(hint)
 }
 
 /// Names that were asked for, promised until the tasks are known.

@@ -4,7 +4,7 @@
 //! Every waiting task is considered at each release, in the order they came, so that one that does not fit holds up
 //! nobody behind it. What it waits for is told at each look.
 
-use super::PortProblem;
+use super::Shortage;
 use crate::capacity::{Book, Denied, Grant, Need, PortNeed};
 use berth_runtime::net::plan::Transport;
 use std::fmt;
@@ -123,24 +123,29 @@ impl Admission {
         self.look(&mut self.lock());
     }
 
-    /// Whether the named ones of `ports` could be had, as of now.
-    pub(super) fn try_ports(&self, mut ports: Vec<PortNeed>) -> Result<(), PortProblem> {
+    /// Whether the node has as much as `need` at all, and its named ports now.
+    pub(super) fn could_admit(&self, need: Need) -> Result<(), Shortage> {
         const NOBODY: &str = "(asks only)";
-        ports.retain(|p| p.host_port.is_some());
-        let field = |p: &PortNeed| format!("containerDefinitions[{}].portMappings.hostPort", p.container);
-        for port in ports {
+        let never = |denied| match denied {
+            Denied::Never { field, problem } => Err(Shortage { field, problem }),
+            Denied::Wait(_) => Ok(()),
+        };
+        let named: Vec<PortNeed> = need.ports.iter().filter(|p| p.host_port.is_some()).copied().collect();
+        let ask = |need: &Need| {
             let book = &mut self.lock().book;
-            let need = Need { ports: vec![port], ..Need::default() };
-            let asked = book.admit(NOBODY, &need, |transport, port| (self.hold)(transport, port));
+            let asked = book.admit(NOBODY, need, |transport, port| (self.hold)(transport, port));
             book.release(NOBODY);
-            match asked {
-                Ok(_) => {}
-                Err(Denied::Never { field, problem }) => return Err(PortProblem { field, problem }),
+            asked.map(|_| ())
+        };
+        ask(&Need { ports: Vec::new(), ..need }).or_else(never)?;
+        for port in named {
+            match ask(&Need { ports: vec![port], ..Need::default() }) {
                 Err(Denied::Wait(_)) => {
+                    let field = format!("containerDefinitions[{}].portMappings.hostPort", port.container);
                     let number = port.host_port.unwrap_or_default();
-                    let problem = format!("{number} is held by another task");
-                    return Err(PortProblem { field: field(&port), problem });
+                    return Err(Shortage { field, problem: format!("{number} is in use by another task") });
                 }
+                asked => asked.or_else(never)?,
             }
         }
         Ok(())
@@ -244,6 +249,16 @@ mod tests {
         assert!(granted(&mut admission.request("b", need(1000))));
         drop(admission.request("c", need(1)));
         assert_eq!(admission.waiting(), 0);
+    }
+
+    #[test]
+    fn asking_holds_nothing_and_tells_what_will_never_be_had() {
+        let admission = admission();
+        assert!(granted(&mut admission.request("a", need(1000))));
+        assert_eq!(admission.could_admit(need(1000)), Ok(()), "others hold it now, and will not for ever");
+        let shortage = admission.could_admit(need(1001)).unwrap_err();
+        assert_eq!(shortage.field, "cpu");
+        assert_eq!(admission.with_book(|b| b.grants().len()), 1);
     }
 
     #[test]

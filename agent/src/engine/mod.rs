@@ -33,7 +33,7 @@ pub use shims::{RuntimeShims, run as run_runtime};
 pub use state::{Status, TaskState};
 
 use crate::capacity::{Book, Node};
-use crate::store::{Loaded, Meta, Row, Sent, Store, StoreError, read_records};
+use crate::store::{Loaded, Meta, Row, Sent, Store, StoreError, read_node, read_records, write_node};
 use crate::task::Task;
 use admission::Admission;
 use berth_runtime::errno::{OpError, chain};
@@ -108,10 +108,10 @@ pub enum ForgetError {
     Refused(String),
 }
 
-/// A port of the host that a task names and cannot have now.
+/// Something of the node that a task asks for and cannot have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortProblem {
-    /// The field that names it.
+pub struct Shortage {
+    /// The field that asks for it.
     pub field: String,
     /// Why not.
     pub problem: String,
@@ -173,9 +173,15 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     /// Joins what the store intends with what is found, and goes on with every task. Needs a tokio runtime.
-    pub fn start(parts: Parts, store: Store, loaded: Loaded) -> Result<Self, OpError> {
+    pub fn start(parts: Parts, store: Store, mut loaded: Loaded) -> Result<Self, OpError> {
         let Parts { dirs, node, plan, images, shims, hold, keep_stopped } = parts;
         let (changes, _) = broadcast::channel(1024);
+        if loaded.is_new
+            && let Some(meta) = read_node(&dirs)
+        {
+            // The sequence is as of the registration: a manifest that was acted on already is acted on again.
+            loaded.meta = Meta { sequence: 0, ..meta };
+        }
         let shared = Arc::new(Shared {
             dirs,
             node: Arc::new(plan),
@@ -345,9 +351,10 @@ impl Engine {
         self.shared.changes.subscribe()
     }
 
-    /// Whether `task` could have the ports of the host that it names, as of now; nothing is held after.
-    pub fn could_have_ports(&self, task: &Task) -> Result<(), PortProblem> {
-        self.shared.admission.try_ports(need::need_of(task).ports)
+    /// Whether the node has as much as `task` asks for, whoever holds it now, and whether the ports of the host that it
+    /// names are free now. Nothing is held after.
+    pub fn could_admit(&self, task: &Task) -> Result<(), Shortage> {
+        self.shared.admission.could_admit(need::need_of(task))
     }
 
     /// Reads who holds what.
@@ -376,7 +383,13 @@ impl Engine {
             }
             meta.clone()
         };
-        self.shared.store.put_meta(meta).await
+        let (dirs, copy) = (self.shared.dirs.clone(), meta.clone());
+        let written = tokio::task::spawn_blocking(move || write_node(&dirs, &copy));
+        let stored = self.shared.store.put_meta(meta).await;
+        if let Ok(Err(e)) = written.await {
+            tracing::error!(err = chain(&e), "the copy of what is known of the node is not written");
+        }
+        stored
     }
 
     /// The same, on disk with whatever is waited for next: for what comes back by itself when it is lost.

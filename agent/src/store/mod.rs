@@ -4,6 +4,7 @@
 //! STATE/agent.redb
 //!   meta    "node" → Meta (JSON)
 //!   tasks   task id → Row (JSON)
+//! STATE/node.json              Meta again
 //! STATE/tasks/TASK/task.json   the row again, redacted: what the store is rebuilt from
 //! ```
 //!
@@ -16,7 +17,7 @@ mod database;
 mod record;
 
 pub use database::{Loaded, Store, StoreError};
-pub use record::{read_records, write_record};
+pub use record::{read_node, read_records, write_node, write_record};
 
 use crate::capacity::Grant;
 use crate::task::Task;

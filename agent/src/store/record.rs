@@ -1,6 +1,6 @@
 //! `task.json`: a task's row without what may be secret, beside the facts of the task.
 
-use super::Row;
+use super::{Meta, Row};
 use crate::task::Task;
 use berth_runtime::errno::{OpContext, OpError};
 use berth_runtime::rundir::{Dirs, TaskDirs};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 /// The version of the record's form.
 const VERSION: u32 = 1;
@@ -26,17 +27,35 @@ pub fn write_record(dirs: &TaskDirs, row: &Row) -> Result<(), OpError> {
     let json = serde_json::to_vec(&record).map_err(io::Error::from).op("encode", &path)?;
     let is_new = !dirs.state().exists();
     std::fs::create_dir_all(dirs.state()).op("create directory", dirs.state())?;
-    let part = path.with_extension("part");
-    let mut open = OpenOptions::new();
-    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(&part).op("create", &part)?;
-    file.write_all(&json).and_then(|()| file.sync_data()).op("write", &part)?;
-    std::fs::rename(&part, &path).op("rename into place", &path)?;
-    let sync = |dir: &std::path::Path| File::open(dir).and_then(|d| d.sync_all()).op("sync directory", dir);
+    replace(&path, &json)?;
+    let sync = |dir: &Path| File::open(dir).and_then(|d| d.sync_all()).op("sync directory", dir);
     sync(dirs.state())?;
     match dirs.state().parent() {
         Some(parent) if is_new => sync(parent),
         _ => Ok(()),
     }
+}
+
+/// Writes a copy of what is known of the node: should the store be lost, the control plane must find the same node again,
+/// or it would have its tasks stopped. Durable, whole or not at all.
+pub fn write_node(dirs: &Dirs, meta: &Meta) -> Result<(), OpError> {
+    let path = dirs.node_record();
+    let json = serde_json::to_vec(meta).map_err(io::Error::from).op("encode", &path)?;
+    replace(&path, &json)?;
+    File::open(&dirs.state).and_then(|d| d.sync_all()).op("sync directory", &dirs.state)
+}
+
+/// Reads that copy; one that is not there or not readable is `None`.
+pub fn read_node(dirs: &Dirs) -> Option<Meta> {
+    serde_json::from_slice(&std::fs::read(dirs.node_record()).ok()?).ok()
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), OpError> {
+    let part = path.with_extension("part");
+    let mut open = OpenOptions::new();
+    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(&part).op("create", &part)?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).op("write", &part)?;
+    std::fs::rename(&part, path).op("rename into place", path)
 }
 
 /// Reads the records of all tasks that have one: good rows, and for each bad one the id and what is wrong with it.
@@ -92,6 +111,16 @@ mod tests {
         let (rows, bad) = read_records(&dirs).unwrap();
         row.task = row.task.redacted();
         assert_eq!((rows, bad), (vec![row], vec![]));
+    }
+
+    #[test]
+    fn the_node_is_known_again_without_the_store() {
+        let (_dir, dirs) = dirs();
+        std::fs::create_dir_all(&dirs.state).unwrap();
+        assert_eq!(read_node(&dirs), None);
+        let meta = Meta { container_instance_arn: Some("arn:x".into()), ..Meta::default() };
+        write_node(&dirs, &meta).unwrap();
+        assert_eq!(read_node(&dirs), Some(meta));
     }
 
     #[test]
