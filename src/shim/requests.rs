@@ -11,8 +11,7 @@ impl Shim {
         let Some(sender) = self.clients.iter_mut().find(|c| c.number == client) else { return false };
         let fds = std::mem::take(&mut sender.fds);
         match message {
-            // A later version says hello with more behind it only if that is understood without: versions are told,
-            // and each side goes on with what the older one knows.
+            // Versions are only told: each side goes on with what the older of the two knows.
             ToShim::Hello { .. } if !sender.greeted => {
                 sender.greeted = true;
                 let hello =

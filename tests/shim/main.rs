@@ -3,4 +3,5 @@
 mod crash;
 mod exec;
 mod life;
+mod rest;
 mod task;
