@@ -309,6 +309,7 @@ impl Shim {
         let oom = self.live[container].oom(code, after, |scope| self.limit(scope, &group));
         let signal = if let spawn::Ended::Signal(signal) = ended { Some(signal) } else { None };
         self.events.push_back(Event::Exited { container, code, signal, oom });
+        self.reap_strays();
     }
 
     fn accept(&mut self) {
