@@ -56,7 +56,7 @@ impl Shim {
         if let Err(e) = made {
             self.live[container].close(&dirs);
             let reason = format!("CannotCreateContainerError: {}", chain(&e));
-            self.events.push_back(Event::StartFailed { container, reason });
+            self.events.push_back(Event::StartFailed { container, code: None, reason });
         }
     }
 
@@ -76,7 +76,7 @@ impl Shim {
             // It has died at the gate, or its fact cannot be written and so nothing of the user's may run.
             self.kill(container);
             let reason = format!("CannotStartContainerError: {}", chain(&e));
-            self.events.push_back(Event::StartFailed { container, reason });
+            self.events.push_back(Event::StartFailed { container, code: None, reason });
         }
     }
 
@@ -162,7 +162,8 @@ impl Shim {
             For::Container(container) => {
                 let dirs = self.container_dirs(container);
                 self.live[container].close(&dirs);
-                self.events.push_back(Event::StartFailed { container, reason });
+                let code = super::report::of_program(code);
+                self.events.push_back(Event::StartFailed { container, code, reason });
             }
             For::Exec(number) => self.exec_failed(number, reason, code),
             For::TearDown => self.torn_down(&[reason]),

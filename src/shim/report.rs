@@ -13,7 +13,12 @@ pub(super) enum Heard {
     /// Its end, without a word: execve has closed it, and the program runs.
     Runs,
     /// Why the program does not run.
-    Failed { reason: String },
+    Failed { code: i32, reason: String },
+}
+
+/// The part of a shell's code that is about the user's program; 125 is about us, and no exit code of a container.
+pub(super) fn of_program(code: i32) -> Option<i32> {
+    (code != 125).then_some(code)
 }
 
 /// Reads a report pipe that does not block.
@@ -29,7 +34,7 @@ pub(super) fn read(report: &OwnedFd) -> Heard {
     };
     // One write of less than a page, so it is whole.
     match InitError::from_bytes(&buffer[..n]) {
-        Ok(e) => Heard::Failed { reason: format!("CannotStartContainerError: {}", chain(&e)) },
-        Err(e) => Heard::Failed { reason: format!("CannotStartContainerError: {e}") },
+        Ok(e) => Heard::Failed { code: e.shell_code(), reason: format!("CannotStartContainerError: {}", chain(&e)) },
+        Err(e) => Heard::Failed { code: 125, reason: format!("CannotStartContainerError: {e}") },
     }
 }

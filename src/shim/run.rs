@@ -286,8 +286,9 @@ impl Shim {
         match super::report::read(&report) {
             super::report::Heard::Nothing => self.live[container].report = Some(report),
             super::report::Heard::Runs => self.events.push_back(Event::Running { container }),
-            super::report::Heard::Failed { reason } => {
-                self.events.push_back(Event::StartFailed { container, reason });
+            super::report::Heard::Failed { code, reason } => {
+                let code = super::report::of_program(code);
+                self.events.push_back(Event::StartFailed { container, code, reason });
             }
         }
     }

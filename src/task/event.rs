@@ -39,6 +39,8 @@ pub enum Event {
     StartFailed {
         /// Which.
         container: usize,
+        /// 127 or 126 where its program was not found or cannot be run, as shells tell it.
+        code: Option<i32>,
         /// Why.
         reason: String,
     },

@@ -197,7 +197,7 @@ impl Task {
             }
             Event::Created { container, pid } => self.created(container, pid, actions),
             Event::Running { container } => self.running(container, now, actions),
-            Event::StartFailed { container, reason } => self.start_failed(container, reason, now, actions),
+            Event::StartFailed { container, code, reason } => self.start_failed(container, code, reason, now, actions),
             Event::Exited { container, code, signal, oom } => self.exited(container, code, signal, oom, now, actions),
             Event::Stop { generation, timeout_ms, reason } if generation >= self.generation => {
                 self.generation = generation;
@@ -249,13 +249,19 @@ impl Task {
         }
     }
 
-    fn start_failed(&mut self, container: usize, reason: String, now: Now, actions: &mut Vec<Action>) {
+    fn start_failed(
+        &mut self,
+        container: usize,
+        code: Option<i32>,
+        reason: String,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
         let stages = [Stage::Creating, Stage::Released, Stage::Abandoned];
         if self.in_stage(container, &stages).is_none() {
             return;
         }
-        let record =
-            ExitRecord { code: None, signal: None, oom: None, reason: Some(reason), finished_at_ms: now.wall_ms };
+        let record = ExitRecord { code, signal: None, oom: None, reason: Some(reason), finished_at_ms: now.wall_ms };
         self.end_container(container, record, actions);
     }
 

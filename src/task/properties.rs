@@ -185,10 +185,10 @@ fn a_stop_between_gate_and_user_process_is_signalled_once_that_runs() {
 fn a_failed_start_of_an_essential_container_is_the_tasks_reason() {
     let (mut task, _) = begun(vec![container("web", &[])]);
     let reason = "CannotStartContainerError: exec `/x`: no such file";
-    let actions = task.step(Event::StartFailed { container: 0, reason: reason.into() }, at(1));
+    let actions = task.step(Event::StartFailed { container: 0, code: Some(127), reason: reason.into() }, at(1));
     assert_eq!(actions, [Action::Record { container: 0 }, Action::TearDown]);
     assert_eq!(task.view().reason.as_deref(), Some(reason));
-    assert_eq!(task.exit(0).unwrap().code, None);
+    assert_eq!(task.exit(0).unwrap().code, Some(127));
 }
 
 #[test]
@@ -320,7 +320,7 @@ impl Simulation {
 
     /// Lets the world take one step with `container`; `choice` says which, where there is one.
     fn advance(&mut self, container: usize, choice: u8) {
-        let failed = Event::StartFailed { container, reason: "failed".into() };
+        let failed = Event::StartFailed { container, code: None, reason: "failed".into() };
         let ended = |code| Event::Exited { container, code, signal: None, oom: None };
         let (world, event) = match (self.world[container], choice % 4) {
             (World::Nothing | World::Gone, _) => return,

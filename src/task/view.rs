@@ -69,8 +69,8 @@ enum_codec!(ContainerState { 0 => Waiting, 1 => Starting, 2 => Running, 3 => Sto
 /// How a container ended; durable before it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExitRecord {
-    /// The exit code as shells tell it: the process's own, or 128 plus the signal's number. `None` when the user's
-    /// process never ran.
+    /// The exit code as shells tell it: the process's own, or 128 plus the signal's number; 127 or 126 when the
+    /// user's program was not found or cannot be run. `None` when it never ran for another reason.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
