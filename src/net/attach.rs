@@ -132,6 +132,8 @@ pub fn up(plan: &NetPlan) -> Result<Option<OwnedFd>, OpError> {
 struct Made {
     pinned: bool,
     linked: bool,
+    /// Some of the ports may be published.
+    publishing: bool,
 }
 
 impl Made {
@@ -139,6 +141,10 @@ impl Made {
         // The error that led here is the one to tell. What cannot be undone now is found by `down`, which the
         // shim calls for every network it has asked for, made or not.
         let _ = namespace::enter(host);
+        if let (true, Some(join)) = (self.publishing, join) {
+            let _ = Talk::netfilter()
+                .and_then(|mut talk| publish::remove(&mut talk, join.node, &join.addresses, join.publish));
+        }
         if let (true, Some(join)) = (self.linked, join) {
             let _ = Talk::route().and_then(|mut talk| link::remove(&mut talk, join.host_link, link::group(join.node)));
         }
@@ -174,6 +180,7 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
         configure_routed_host(&mut of_host, join)?;
     }
     if !join.publish.is_empty() {
+        made.publishing = true;
         publish::add(&mut Talk::netfilter()?, join.node, &join.addresses, join.publish)?;
     }
     wait_until_usable(&mut of_host, &mut of_task, join, link)?;

@@ -83,7 +83,8 @@ fn published(element: &Element) -> Option<Published> {
     })
 }
 
-/// Publishes ports of the node as ports at `addresses`: all of them or, with an error, none.
+/// Publishes ports of the node as ports at `addresses`. With an error it is all of them (connection tracking refused
+/// to forget old flows) or none: [`remove`] knows which.
 pub(crate) fn add(talk: &mut Talk, node: &NodeNet, addresses: &[IpPrefix], ports: &[Publish]) -> Result<(), OpError> {
     if ports.is_empty() {
         return Ok(());

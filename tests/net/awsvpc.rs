@@ -113,6 +113,31 @@ paths! {
 
 #[test]
 #[ignore = "needs root"]
+fn on_a_host_with_strict_filters_all_paths_work() {
+    alone("awsvpc::on_a_host_with_strict_filters_all_paths_work", |world| {
+        for parameter in ["rp_filter=1", "arp_ignore=1", "arp_announce=2"] {
+            run(&format!("sysctl -q -w net.ipv4.conf.all.{parameter}"));
+            run(&format!("sysctl -q -w net.ipv4.conf.default.{parameter}"));
+        }
+        for name in ["iptables", "ip6tables"] {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{name}");
+            std::fs::write(path, "1").expect("this test needs the kernel module br_netfilter");
+        }
+        let tasks = Tasks::start(world);
+        for f in [V4, V6] {
+            tasks.outside_calls_the_task(f);
+            tasks.the_task_calls_itself(f);
+            tasks.neighbours_call_each_other(f);
+            tasks.the_task_calls_a_published_port(f);
+            tasks.the_task_calls_the_node(f);
+            tasks.the_task_calls_outwards(f);
+            tasks.the_node_calls_the_task(f);
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_task_has_its_own_mac_and_leaves_nothing() {
     alone("awsvpc::a_task_has_its_own_mac_and_leaves_nothing", |world| {
         net::node::up(&world.node).unwrap();

@@ -131,6 +131,28 @@ fn with_br_netfilter_in_the_way_all_paths_work_but_loopback_v6_which_is_refused_
     });
 }
 
+#[test]
+#[ignore = "needs root"]
+fn on_a_host_with_strict_filters_all_paths_work() {
+    alone("bridge::on_a_host_with_strict_filters_all_paths_work", |world| {
+        // As Red Hat's and Amazon's systems and hosts behind load balancers have it.
+        for parameter in ["rp_filter=1", "arp_ignore=1", "arp_announce=2"] {
+            run(&format!("sysctl -q -w net.ipv4.conf.all.{parameter}"));
+            run(&format!("sysctl -q -w net.ipv4.conf.default.{parameter}"));
+        }
+        let tasks = Tasks::start(world);
+        for f in [V4, V6] {
+            tasks.outside_calls_the_node(f);
+            tasks.the_node_calls_its_own_address(f);
+            tasks.the_node_calls_loopback(f);
+            tasks.a_neighbour_calls_the_task(f);
+            tasks.a_neighbour_calls_the_published_port(f);
+            tasks.the_task_calls_its_own_published_port(f);
+            tasks.the_task_calls_outwards(f);
+        }
+    });
+}
+
 /// Makes a task send packets for the node's 127.0.0.1 to the node instead of to itself.
 fn loopback_leads_to_the_node(task: &OwnedFd) {
     within(task, || {
