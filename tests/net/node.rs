@@ -217,7 +217,7 @@ fn the_table_reads_as_it_is_meant() {
 
 fn node_net(world: &World, verb: &[&str]) -> (String, String, Option<i32>) {
     let node = berth_runtime::cli::node_net::arguments(&world.node);
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_berth-runtime"))
+    let output = std::process::Command::new(berth_test_host::berth_runtime())
         .arg("node-net")
         .args(verb)
         .args(if verb[0] == "reserve" { Vec::new() } else { node })
