@@ -56,6 +56,7 @@ impl ControlPlane {
         let credentials = Credentials::load_or_create(&dir.join("credentials"))?;
         let path = dir.join("state.redb");
         let records = Records::open(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(io("restrict the state in"))?;
         let mut state = State::new(&config);
         records.read(&path, &mut state)?;
 

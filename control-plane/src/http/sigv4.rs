@@ -94,15 +94,17 @@ pub(super) fn verify(request: &Signed<'_>, credentials: &Credentials, now: Syste
         )));
     }
     let scope = format!("{}/{}/{}/aws4_request", parsed.date, parsed.region, parsed.service);
-    let canonical = canonical_request(request, &covered, parsed.signed_headers)
-        .ok_or_else(|| wrong("a signed header is missing, or the body does not have the signed hash".to_owned()))?;
-    let to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{}", hex_digest(canonical.as_bytes()));
     let key = generate_signing_key(&credentials.secret_access_key, time, parsed.region, parsed.service);
-    let ours = calculate_signature(key, to_sign.as_bytes());
-    if !equal(ours.as_bytes(), parsed.signature.as_bytes()) {
-        return Err(wrong("the signature does not fit the request: is the secret access key right?".to_owned()));
+    for query in canonical_queries(request.query) {
+        let canonical = canonical_request(request, &query, &covered, parsed.signed_headers)
+            .ok_or_else(|| wrong("a signed header is missing, or the body does not have the signed hash".to_owned()))?;
+        let to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{}", hex_digest(canonical.as_bytes()));
+        let ours = calculate_signature(&key, to_sign.as_bytes());
+        if equal(ours.as_bytes(), parsed.signature.as_bytes()) {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(wrong("the signature does not fit the request: is the secret access key right?".to_owned()))
 }
 
 /// Compares without telling by its time where the difference is.
@@ -116,7 +118,7 @@ fn time(headers: &HeaderMap) -> Option<(&str, SystemTime)> {
     Some((text, parsed.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().into()))
 }
 
-fn canonical_request(request: &Signed<'_>, covered: &[&str], signed_headers: &str) -> Option<String> {
+fn canonical_request(request: &Signed<'_>, query: &str, covered: &[&str], signed_headers: &str) -> Option<String> {
     let body = hex_digest(request.body);
     // A client may say the hash itself; then it must be true. "UNSIGNED-PAYLOAD" is not taken.
     if let Some(said) = request.headers.get("x-amz-content-sha256")
@@ -127,7 +129,7 @@ fn canonical_request(request: &Signed<'_>, covered: &[&str], signed_headers: &st
     let mut out = String::new();
     let _ = writeln!(out, "{}", request.method);
     let _ = writeln!(out, "{}", encode(request.path.as_bytes(), true));
-    let _ = writeln!(out, "{}", canonical_query(request.query));
+    let _ = writeln!(out, "{}", query);
     for name in covered {
         let mut values = Vec::new();
         for value in request.headers.get_all(*name) {
@@ -140,6 +142,17 @@ fn canonical_request(request: &Signed<'_>, covered: &[&str], signed_headers: &st
     }
     let _ = write!(out, "\n{signed_headers}\n{body}");
     Some(out)
+}
+
+/// The forms in which clients put a query when they sign it: decoded and encoded again (AWS's rule; a plus is a space, as
+/// the stock agent means it), or only sorted, as Python's SDK does with a URL that has its query already. Either covers
+/// all that was sent.
+fn canonical_queries(query: &str) -> Vec<String> {
+    let mut sorted: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+    sorted.sort_unstable();
+    let mut forms = vec![canonical_query(query), sorted.join("&")];
+    forms.dedup();
+    forms
 }
 
 fn canonical_query(query: &str) -> String {

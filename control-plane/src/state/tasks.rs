@@ -5,7 +5,7 @@ use super::page::page;
 use super::{State, Task, Turn, moment};
 use crate::arn::last;
 use crate::error::ApiError;
-use berth_wire::ecs::values::{desired_status, last_status, task_stop_code};
+use berth_wire::ecs::values::{connectivity, desired_status, last_status, task_stop_code};
 use berth_wire::ecs::{
     DescribeTasksRequest, DescribeTasksResponse, GetTaskProtectionRequest, GetTaskProtectionResponse, ListTasksRequest,
     ListTasksResponse, ProtectedTask, StopTaskRequest, StopTaskResponse, UpdateTaskProtectionRequest,
@@ -92,6 +92,9 @@ impl State {
             match self.task_of(&cluster, reference) {
                 Some(task) => {
                     let mut view = task.record.view.clone();
+                    let connected = self.instances.get(&task.record.instance).is_some_and(|i| i.connected);
+                    let connectivity = if connected { connectivity::CONNECTED } else { connectivity::DISCONNECTED };
+                    view.connectivity = Some(connectivity.to_owned());
                     if !tags {
                         view.tags.clear();
                     }
