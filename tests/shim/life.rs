@@ -192,7 +192,7 @@ fn a_program_that_is_not_there_is_told_by_name_and_nothing_is_left() {
     let task = Task::start(&host, "missing", vec![Container::new("web", &["/bin/nothing"])]);
     let end = task.collect();
     let exit = task.exit("web");
-    assert_eq!(exit.code, None);
+    assert_eq!(exit.code, Some(127));
     let reason = exit.reason.unwrap();
     assert!(reason.starts_with("CannotStartContainerError") && reason.contains("/bin/nothing"), "{reason}");
     assert_eq!(end.reason, Some(reason));
