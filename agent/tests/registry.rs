@@ -95,3 +95,27 @@ fn images_of_several_layers_are_pulled_at_once() {
         assert_eq!(layers.len(), 3);
     });
 }
+
+/// Not a test of right and wrong: prints how long a pull takes, beside what skopeo and umoci take for the same.
+#[test]
+#[ignore = "a measurement: give BERTH_MEASURE_IMAGE=127.0.0.1:PORT/NAME:TAG"]
+fn pulling_speed() {
+    let name = std::env::var("BERTH_MEASURE_IMAGE").expect("BERTH_MEASURE_IMAGE=127.0.0.1:PORT/NAME:TAG");
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let layout = format!("{}/layout:x", dir.path().display());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (registry, store) =
+        (Registry::new(RegistryConfig::default()), Store::open(&dir.path().join("images")).unwrap());
+    let begin = std::time::Instant::now();
+    let image = runtime.block_on(registry.pull(&request(&name), &store, |_| ())).unwrap();
+    println!("pull: {:?} for {} layers of {} bytes", begin.elapsed(), image.layers.len(), image.size());
+    let begin = std::time::Instant::now();
+    let copy = ["copy", "--src-tls-verify=false", &format!("docker://{name}"), &format!("oci:{layout}")];
+    berth_test_host::run(std::process::Command::new("skopeo").args(copy));
+    println!("skopeo copy: {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    berth_test_host::run(
+        std::process::Command::new("umoci").args(["unpack", "--image", &layout]).arg(dir.path().join("b")),
+    );
+    println!("umoci unpack: {:?}", begin.elapsed());
+}
