@@ -50,10 +50,10 @@ impl Store {
         };
         candidates.sort();
         for (_, reference) in candidates {
-            if let Some(wanted) = what.until_free {
-                if self.space()?.0 >= wanted {
-                    break;
-                }
+            if let Some(wanted) = what.until_free
+                && self.space()?.0 >= wanted
+            {
+                break;
             }
             self.forget(&reference)?;
             let freed = self.collect()?;

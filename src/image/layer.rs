@@ -180,10 +180,8 @@ impl Store {
         let root = OwnedFd::from(File::open(&unpacked.dir).op("open", &unpacked.dir)?);
         let layers = Layers::open(&self.lower(below)?)?;
         for path in &found.implied {
-            if let Some(lower) = layers.find(path, false)? {
-                if lower.is_directory() {
-                    copy_directory(&root, path, &lower, &layers).map_err(|e| fail(e.into()))?;
-                }
+            if let Some(lower) = layers.find(path, false)?.filter(Found::is_directory) {
+                copy_directory(&root, path, &lower, &layers).map_err(|e| fail(e.into()))?;
             }
         }
         for (link, target) in &found.links {
@@ -252,10 +250,10 @@ fn link_below(root: &OwnedFd, link: &[u8], target: &[u8], layers: &Layers) -> Re
     };
     let ((parent, name), (from, from_name)) = (split(link), split(target));
     let dir = open_in(root, &parent).op("open directory", os(&parent))?;
-    if let Ok(from) = open_in(root, &from) {
-        if nix::unistd::linkat(&from, os(&from_name), &dir, os(&name), AtFlags::empty()).is_ok() {
-            return Ok(());
-        }
+    if let Ok(from) = open_in(root, &from)
+        && nix::unistd::linkat(&from, os(&from_name), &dir, os(&name), AtFlags::empty()).is_ok()
+    {
+        return Ok(());
     }
     let problem = "a hard link to a file that is in no layer";
     let refused = || ExtractError::Refused { path: String::from_utf8_lossy(link).into_owned(), problem };

@@ -85,10 +85,10 @@ impl fmt::Display for Platform {
         }
         f.write_str(&self.architecture)?;
         match &self.variant {
-            Some(variant) if !variant.is_empty() && !(self.architecture == "arm64" && variant == "v8") => {
-                write!(f, "/{variant}")
-            }
-            _ => Ok(()),
+            None => Ok(()),
+            // Every arm64 is a v8: people do not say it.
+            Some(variant) if variant.is_empty() || (self.architecture == "arm64" && variant == "v8") => Ok(()),
+            Some(variant) => write!(f, "/{variant}"),
         }
     }
 }

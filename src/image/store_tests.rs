@@ -94,8 +94,8 @@ fn a_layer_is_unpacked_once_for_all_images_that_have_it() {
     let store = Store::open(dir.path()).unwrap();
     // Both describe their root, so neither depends on what is below.
     let (base, app) = (layer(&[("./", "755"), ("f", "1")]), layer(&[("./", "755"), ("g", "2")]));
-    add(&store, "a", &[base.clone(), app.clone()], now());
-    add(&store, "b", &[app.clone()], now());
+    add(&store, "a", &[base, app.clone()], now());
+    add(&store, "b", &[app], now());
     assert_eq!(layers_on_disk(&store), 2);
     store.remove("a").unwrap();
     assert_eq!(layers_on_disk(&store), 1);

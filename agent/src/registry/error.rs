@@ -110,11 +110,11 @@ pub enum Cause {
         digest: Digest,
         /// Why not.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The store failed.
     #[error("keep the image")]
-    Store(#[source] StoreError),
+    Store(#[source] Box<StoreError>),
     /// The runtime is shutting down.
     #[error("the agent is stopping")]
     Stopping,
@@ -157,9 +157,12 @@ impl PullError {
             Cause::Unreachable { source, .. } if source.is_connect() => {
                 Some("a registry without TLS that is not on loopback has to be listed as insecure".into())
             }
-            Cause::Layer { source: StoreError::Layer { source: ExtractError::NoSpace { .. }, .. }, .. } => {
-                Some("free disk space, or remove images".into())
-            }
+            Cause::Layer { source, .. } => match **source {
+                StoreError::Layer { source: ExtractError::NoSpace { .. }, .. } => {
+                    Some("free disk space, or remove images".into())
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

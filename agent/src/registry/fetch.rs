@@ -30,7 +30,7 @@ pub(super) async fn layer(
     tell: Tell<'_>,
 ) -> Result<Option<Unpacked>, Cause> {
     let digest = wanted.digest;
-    let fail = |source| Cause::Layer { digest, source };
+    let fail = |source| Cause::Layer { digest, source: Box::new(source) };
     let here = || store.has_layer(&chain, &diff_id).map_err(fail);
     if here()? {
         tell(LayerState::Here);
@@ -88,7 +88,7 @@ async fn begin(store: &Store, wanted: &Descriptor) -> Result<BlobWriter, Cause> 
                 tokio::time::sleep(LINGER / 500).await;
                 waited += LINGER / 500;
             }
-            writer => return writer.map_err(|source| Cause::Layer { digest, source }),
+            writer => return writer.map_err(|source| Cause::Layer { digest, source: Box::new(source) }),
         }
     }
 }
@@ -117,7 +117,7 @@ async fn download(
     tell: Tell<'_>,
 ) -> Result<(), Cause> {
     let digest = wanted.digest;
-    let fail = |source| Cause::Layer { digest, source };
+    let fail = |source| Cause::Layer { digest, source: Box::new(source) };
     let mut writer = writer;
     let mut failed = 0;
     while writer.written() < writer.size() {
@@ -213,6 +213,6 @@ async fn receive(
             let cut = || Cause::Status { host: host_of(&url), status: 502, message: "the answer is cut short".into() };
             Ok((writer, ended.or_else(|| short.then(cut))))
         }
-        Err(source) => Err(Cause::Store(source)),
+        Err(source) => Err(Cause::Store(Box::new(source))),
     }
 }

@@ -27,7 +27,7 @@ fn at_content(cause: impl Into<Cause>) -> Failed {
 }
 
 fn of_store(source: StoreError) -> Failed {
-    at_content(Cause::Store(source))
+    at_content(Cause::Store(Box::new(source)))
 }
 
 /// What a name stands for on one platform.

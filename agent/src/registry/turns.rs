@@ -86,7 +86,7 @@ mod tests {
         let first = turns.take(&digest, |_| ()).await;
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let others = Arc::clone(&turns);
-        let second = tokio::spawn(async move { others.take(&digest, move |e| drop(tell.send(e))).await });
+        let second = tokio::spawn(async move { others.take(&digest, move |e| tell.send(e).unwrap()).await });
         while first.events().receiver_count() < 1 {
             tokio::task::yield_now().await;
         }

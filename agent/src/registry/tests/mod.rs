@@ -153,7 +153,7 @@ async fn a_download_that_gets_no_further_ends_and_the_next_pull_takes_it_up() {
 async fn wrong_bytes_are_refused_and_nothing_is_left() {
     let (fake, node) = (Fake::start().await, Node::new());
     let bytes = layer("a", b"right");
-    let (_, layers) = fake.image("app", "latest", &[bytes.clone()]);
+    let (_, layers) = fake.image("app", "latest", std::slice::from_ref(&bytes));
     let name = format!("{}/app", fake.address());
     let mut wrong = bytes.clone();
     wrong[512] = b'w';
