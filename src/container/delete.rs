@@ -42,8 +42,12 @@ fn end(group: &Group, pid: u32) -> Result<(), OpError> {
 
 /// Removes group and record of a container whose init has ended.
 pub(super) fn remove(slot: Slot, group: &Group) -> Result<(), VerbError> {
-    // Without a pid namespace of its own, processes outlive their container's init.
-    let killed = group.kill();
+    // Without a pid namespace of its own, processes outlive their container's init. Asked first: freezing a v1 group, as
+    // killing all of it takes, makes the kernel patch its code on every processor.
+    let killed = match group.populated() {
+        Ok(false) => Ok(()),
+        _ => group.kill(),
+    };
     let removed = group.remove();
     slot.remove()?;
     Ok(killed.and(removed)?)
