@@ -4,7 +4,7 @@ use crate::errno::{OpContext, OpError, chain};
 use crate::rundir::TaskDirs;
 use crate::shim::run::{Inherited, run};
 use crate::shim::sweep::{SHIM_DIED, sweep};
-use crate::sys::fd;
+use crate::sys::{fd, memory};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -19,6 +19,7 @@ const FIRST_HELD: i32 = 5;
 /// `berth-runtime shim --run DIR --state DIR`, with the task's lock, its listening socket and the sockets that hold its
 /// ports as descriptors 3, 4 and 5 upwards.
 pub fn shim(args: &[OsString]) -> ExitCode {
+    memory::give_back_early();
     // Before anything else is opened.
     let (lock, listener) = (fd::inherited(LOCK), fd::inherited(LISTENER));
     let held_ports = (FIRST_HELD..).map_while(fd::inherited).collect();

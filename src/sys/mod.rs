@@ -6,6 +6,7 @@ pub mod capability;
 pub mod clone;
 pub mod exe;
 pub mod fd;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod path;

@@ -1,0 +1,21 @@
+//! How the allocator treats memory that was used once.
+
+/// Allocations from this size on are mappings of their own, in bytes.
+const OWN_MAPPING: libc::c_int = 32 * 1024;
+
+/// Unused memory at the top of the heap beyond this goes back to the kernel, in bytes.
+const KEPT: libc::c_int = 16 * 1024;
+
+/// Makes the allocator give memory back as soon as it is free. For processes that rest for weeks after a short busy
+/// time, of which there are many.
+///
+/// By default glibc raises its threshold for mappings to the size of the largest one that was freed, so that after the
+/// first large buffer all later ones come from the heap, are cleared there, and stay resident. Does nothing with
+/// another C library.
+pub fn give_back_early() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, OWN_MAPPING), (libc::M_TRIM_THRESHOLD, KEPT)] {
+        // SAFETY: takes two integers and changes fields of glibc's malloc under its own lock.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
