@@ -112,7 +112,7 @@ impl FromStr for Reference {
         if repository.chars().any(|c| c.is_ascii_uppercase()) {
             return Err(refuse("the repository has upper-case letters"));
         }
-        if repository.len() > 255 || !repository.split('/').all(is_component) {
+        if !repository.split('/').all(is_component) {
             return Err(refuse("the repository is not made of lower-case letters, digits, `.`, `_`, `-` and `/`"));
         }
         // The registry answers to several names; one image must have one.
@@ -121,6 +121,10 @@ impl FromStr for Reference {
             DEFAULT_REGISTRY if !repository.contains('/') => format!("library/{repository}"),
             _ => repository.to_owned(),
         };
+        // As it will be asked for: a name that is taken must be taken again from a record.
+        if repository.len() > 255 {
+            return Err(refuse("the repository is longer than 255 characters"));
+        }
         let tag = tag.map(str::to_owned).or_else(|| digest.is_none().then(|| "latest".into()));
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
@@ -231,6 +235,12 @@ mod tests {
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_that_grows_too_long_is_refused() {
+        assert!("a".repeat(247).parse::<Reference>().is_ok());
+        assert!("a".repeat(248).parse::<Reference>().is_err());
     }
 
     proptest::proptest! {
