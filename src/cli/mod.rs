@@ -12,7 +12,6 @@ pub mod shim;
 mod show;
 pub mod worker;
 
-use crate::sys::exe;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -22,14 +21,8 @@ pub fn main() -> ExitCode {
     match args.first().and_then(|verb| verb.to_str()) {
         // Entry points of our own, which take no options of the program.
         Some("node-net") => node_net::main(args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned())),
-        // Its workers are respawned from what it runs from, and enter containers.
-        Some("shim") => match exe::protect(c"berth-runtime") {
-            Ok(()) => shim::shim(&args[1..]),
-            Err(e) => {
-                eprintln!("berth-runtime: protect the shim's own program: {e}");
-                ExitCode::FAILURE
-            }
-        },
+        // Not run again from a read-only mount of the program, as those are who enter containers: its workers are.
+        Some("shim") => shim::shim(&args[1..]),
         Some("sweep") => shim::sweep_task(&args[1..]),
         Some("worker") => worker::work(),
         _ => oci::main(args),

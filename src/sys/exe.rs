@@ -37,6 +37,11 @@ pub fn protect(name: &std::ffi::CStr) -> io::Result<()> {
 /// This process's program on a read-only mount of its own, for [`spawn::respawn`](super::spawn::respawn): what is
 /// started from it need not run again.
 pub fn read_only() -> io::Result<OwnedFd> {
+    if is_protected()? {
+        // A detached mount cannot be cloned again, and need not be.
+        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
+        return Ok(nix::fcntl::open(SELF, flags, nix::sys::stat::Mode::empty())?);
+    }
     let file = mount::clone_tree(nix::fcntl::AT_FDCWD, SELF, false)?;
     mount::set_attributes(&file, Change { set: attr::RDONLY, ..Change::default() })?;
     Ok(file)
