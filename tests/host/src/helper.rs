@@ -77,15 +77,17 @@ impl TestHost {
     }
 
     /// The directories of a control group of the host, as this process reaches them: one on cgroup v2, one per
-    /// hierarchy on v1. `""` is the root that the host sees.
+    /// hierarchy on v1. `""` is the root that the host sees. A group that berth calls `tasks` is found by that name,
+    /// although its directory is `_tasks` (v1 has a file `tasks` in every group).
     pub fn cgroup(&self, group: &str) -> Vec<PathBuf> {
-        self.place.cgroups().iter().map(|dir| dir.join(group)).collect()
+        let group = on_disk(group);
+        self.place.cgroups().iter().map(|dir| dir.join(&group)).collect()
     }
 
     /// The directory of a control group of the host where a v1 controller is, or the one there is on v2.
     pub fn controller(&self, controller: &str, group: &str) -> PathBuf {
         let root = self.place.controller(controller);
-        root.unwrap_or_else(|| panic!("no cgroup controller `{controller}` on this machine")).join(group)
+        root.unwrap_or_else(|| panic!("no cgroup controller `{controller}` on this machine")).join(on_disk(group))
     }
 
     /// A command that runs inside the host. `program` is looked up on the machine's own path. The started process is
@@ -184,6 +186,10 @@ fn script(name: &str, place: &Place, shared: bool) -> String {
     // The shell reaps what is orphaned while it waits; stdin must be named, or the shell gives /dev/null instead.
     s.push_str("exec 3<&0\ncat <&3 >/dev/null &\necho ready $0 $!\nwait $!\n' $pid\n");
     s
+}
+
+fn on_disk(group: &str) -> PathBuf {
+    group.split('/').map(|name| if name == "tasks" { "_tasks" } else { name }).collect()
 }
 
 /// What the script says last: `ready INIT READER`.
