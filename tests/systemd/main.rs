@@ -71,25 +71,34 @@ fn task(id: &str) -> Value {
     if view.is_array() { view[0].clone() } else { view }
 }
 
-/// Pid and start time of the one process whose command line holds `words`.
+/// Pid and start time of the one process with that command line.
 fn process(words: &str) -> Option<(u32, String)> {
+    process_where(|line| line == words)
+}
+
+/// The shim of a task.
+fn shim(id: &str) -> Option<(u32, String)> {
+    process_where(|line| line.contains(" shim ") && line.contains(id))
+}
+
+fn process_where(matches: impl Fn(&str) -> bool) -> Option<(u32, String)> {
     let found = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let line = fs::read_to_string(entry.path().join("cmdline")).ok()?.replace('\0', " ");
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
         // After the name in parentheses the start time is field 22 - 2.
         let start = stat.rsplit(") ").next()?.split(' ').nth(19)?.to_owned();
-        line.contains(words).then_some((pid, start))
+        matches(line.trim_end()).then_some((pid, start))
     });
     let found: Vec<_> = found.collect();
-    assert!(found.len() < 2, "more than one process has `{words}` in its command line: {found:?}");
+    assert!(found.len() < 2, "more than one process: {found:?}");
     found.into_iter().next()
 }
 
 /// The unit whose control group a process is in.
 fn unit(pid: u32) -> String {
     let path = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    path.split('/').find(|part| part.ends_with(".service")).unwrap_or_default().to_owned()
+    path.trim().split('/').find(|part| part.ends_with(".service")).unwrap_or_default().to_owned()
 }
 
 fn main_pid() -> String {
@@ -108,11 +117,9 @@ fn tasks_live_in_their_own_unit_and_a_restart_of_the_agents_leaves_them_running(
     let _machine = machine();
     let id = start_task("restarted", "exec sleep 11111");
     let before = process("sleep 11111").expect("the task runs");
-    let shim = process(&format!("berth-runtime shim --run /run/berth/tasks/{id}"))
-        .or_else(|| process(&id))
-        .expect("it has a shim");
+    let kept_by = shim(&id).or_else(|| process(&id)).expect("it has a shim");
     assert_eq!(unit(before.0), "berth-tasks.service");
-    assert_eq!(unit(shim.0), "berth-tasks.service");
+    assert_eq!(unit(kept_by.0), "berth-tasks.service");
     let agent = main_pid();
     assert_eq!(unit(agent.parse().unwrap()), "berth.service");
     systemctl(&["restart", "berth.service"]);
@@ -149,7 +156,7 @@ fn stopping_the_tasks_unit_lets_tasks_end_in_their_own_way_without_an_agent() {
     assert!(process("sleep 33333").is_some(), "the agent's end is not the task's");
     systemctl(&["stop", "berth-tasks.service"]);
     assert_eq!(process("sleep 33333"), None);
-    assert_eq!(process(&format!("berth-runtime shim --run /run/berth/tasks/{id}")), None);
+    assert_eq!(shim(&id), None);
     systemctl(&["start", "berth.service"]);
     eventually("the agent to tell of the end", PATIENCE, || (!is_running(&id)).then_some(()));
     assert_eq!(task(&id)["containers"][0]["exitCode"], 7, "it was asked, not killed");
