@@ -155,7 +155,7 @@ fn agent_modules_import_only_from_lower_rows() {
     let rows = table(&read(src.join("lib.rs")));
     assert_eq!(
         (rows.get("store"), rows.get("cli")),
-        (Some(&1), Some(&4)),
+        (Some(&2), Some(&6)),
         "the table of agent/src/lib.rs was not understood"
     );
     let wrong = forbidden(&src, &rows, None);

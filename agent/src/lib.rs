@@ -18,10 +18,12 @@
 //!
 //! | row | modules |
 //! |---|---|
-//! | A4 | `cli` |
-//! | A3 | `control`, `api` |
-//! | A2 | `engine` |
-//! | A1 | `aws`, `registry`, `store`, `config`, `capacity` |
+//! | A6 | `cli` |
+//! | A5 | `api` |
+//! | A4 | `control` |
+//! | A3 | `engine` |
+//! | A2 | `aws`, `registry`, `store`, `config` |
+//! | A1 | `capacity` |
 //! | A0 | `task` |
 //!
 //! The one exception is `api::types`: what is said on the operators' socket, which `cli` reads and nothing below `api`
