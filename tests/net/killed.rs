@@ -31,6 +31,9 @@ fn killed_everywhere(world: &World, kind: &str) {
     // too late, and again.
     let mut moment = whole;
     for step in 0..80 {
+        if early >= 5 && half >= 15 && late >= 3 {
+            break;
+        }
         let mut worker = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "--nocapture", "--test-threads=1", "killed::worker"])
             .env(KIND, &plan_file)

@@ -15,12 +15,29 @@ fn rules() -> usize {
     run("nft -a list ruleset").lines().filter(|l| l.contains("# handle") && !l.contains('{')).count()
 }
 
+/// The best of a few times.
+fn best_up(plan: &net::plan::NetPlan) -> Duration {
+    let once = || {
+        let begin = Instant::now();
+        net::up(plan).unwrap();
+        let taken = begin.elapsed();
+        net::down(plan).unwrap();
+        taken
+    };
+    (0..5).map(|_| once()).min().unwrap()
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_thousand_ports_of_a_task_add_no_rule_and_all_lead_to_it() {
     alone("many::a_thousand_ports_of_a_task_add_no_rule_and_all_lead_to_it", |world| {
         net::node::up(&world.node).unwrap();
         let (empty, rules_before) = (world.everything(), rules());
+        // The first task switches the bridge on, which is not what is compared.
+        // TCP only: with UDP the kernel's table of connections is walked, which has its own price.
+        let other = world.bridge(3, &ports(20_000, 1)[..1]);
+        best_up(&other);
+        let alone = best_up(&other);
         let plan = world.bridge(2, &ports(10_000, 1000));
         let begin = Instant::now();
         let task = net::up(&plan).unwrap().unwrap();
@@ -32,14 +49,10 @@ fn a_thousand_ports_of_a_task_add_no_rule_and_all_lead_to_it() {
         for to in NODE {
             assert!(call(&world.outside, Transport::Tcp, to, 10_999).unwrap().starts_with("last"));
         }
-        // One more task, with one port, is not slower for them: twice the time of the same on an empty node, and
-        // room for a busy machine.
-        let begin = Instant::now();
-        net::up(&world.bridge(3, &ports(20_000, 1))).unwrap();
-        let after = begin.elapsed();
-        println!("up with 2 ports beside them: {after:?}");
-        net::down(&world.bridge(3, &ports(20_000, 1))).unwrap();
-        assert!(after < Duration::from_millis(200), "{after:?}");
+        // One more task is no slower for them; room for a busy machine.
+        let beside = best_up(&other);
+        println!("up with a port: {alone:?} alone, {beside:?} beside 2000");
+        assert!(beside < alone * 3 + Duration::from_millis(20), "{alone:?} alone, {beside:?} beside 2000");
         let begin = Instant::now();
         net::down(&plan).unwrap();
         println!("down with 2000 ports: {:?}", begin.elapsed());
@@ -75,7 +88,9 @@ fn tasks_that_come_and_go_at_the_same_time_do_not_disturb_each_other() {
     });
 }
 
-/// Not a check but a measurement: `cargo test --profile runtime --test net -- --ignored --nocapture how_long`.
+const ROUNDS: usize = 15;
+
+/// Not a check but a measurement: `cargo test --test net -- --ignored --nocapture how_long`.
 #[test]
 #[ignore = "needs root"]
 fn how_long_a_task_with_a_port_takes() {
@@ -96,7 +111,7 @@ fn how_long_a_task_with_a_port_takes() {
         ];
         for (name, plan) in plans {
             let (mut ups, mut downs) = (Vec::new(), Vec::new());
-            for _ in 0..40 {
+            for _ in 0..ROUNDS {
                 let begin = Instant::now();
                 let netns = net::up(&plan).unwrap();
                 ups.push(begin.elapsed());
@@ -107,7 +122,13 @@ fn how_long_a_task_with_a_port_takes() {
             }
             ups.sort();
             downs.sort();
-            println!("{name}: up {:?} (best {:?}, 90 % {:?}), down {:?}", ups[20], ups[0], ups[36], downs[20]);
+            println!(
+                "{name}: up {:?} (best {:?}, 90 % {:?}), down {:?}",
+                ups[ROUNDS / 2],
+                ups[0],
+                ups[ROUNDS * 9 / 10],
+                downs[ROUNDS / 2]
+            );
         }
     });
 }
