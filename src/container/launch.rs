@@ -136,8 +136,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     };
     // The init is a copy of this process; see `exec` for whom it must not be open to.
     nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
-    super::resources::restrict_devices(l.cgroup, &plan.resources.devices)?;
     let cgroup_dir = l.cgroup.dir_fd()?;
+    super::resources::restrict_devices(l.cgroup, cgroup_dir.as_ref(), &plan.resources.devices)?;
     let mut prepared = Prepared {
         plan,
         process: process.clone(),

@@ -3,24 +3,26 @@
 use crate::cgroup::limits::Limits;
 use crate::cgroup::{Controller, Group};
 use crate::errno::{OpContext, OpError};
+use crate::security::devices;
 use crate::spec::{DeviceRule, Resources};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Devices that every container may use, after its own rules: those the runtime makes, terminals, and making any node
 /// (which gives no access to the device behind it).
-const ALWAYS: [&str; 11] = [
-    "c *:* m",
-    "b *:* m",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 1:8 rwm",
-    "c 1:9 rwm",
-    "c 5:0 rwm",
-    "c 5:1 rwm",
-    "c 5:2 rwm",
-    "c 136:* rwm",
+const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 11] = [
+    ('c', None, None, "m"),
+    ('b', None, None, "m"),
+    ('c', Some(1), Some(3), "rwm"),
+    ('c', Some(1), Some(5), "rwm"),
+    ('c', Some(1), Some(7), "rwm"),
+    ('c', Some(1), Some(8), "rwm"),
+    ('c', Some(1), Some(9), "rwm"),
+    ('c', Some(5), Some(0), "rwm"),
+    ('c', Some(5), Some(1), "rwm"),
+    ('c', Some(5), Some(2), "rwm"),
+    ('c', Some(136), None, "rwm"),
 ];
 
 /// The limits that `resources` name. Negative numbers mean no limit, as in runc's documents.
@@ -39,25 +41,38 @@ pub fn limits(resources: &Resources) -> Limits {
     }
 }
 
-/// Denies a group all devices but those that `rules` and [`ALWAYS`] allow.
-pub(super) fn restrict_devices(group: &Group, rules: &[DeviceRule]) -> Result<(), OpError> {
-    let Some(dir) = group.controller_dir(Controller::Devices) else { return Ok(()) };
+/// Denies a group all devices but those that `rules` and [`ALWAYS`] allow. `dir` is the group's directory on version 2.
+pub(super) fn restrict_devices(group: &Group, dir: Option<&OwnedFd>, rules: &[DeviceRule]) -> Result<(), OpError> {
+    let always = ALWAYS.iter().map(|&(kind, major, minor, access)| DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        access: access.into(),
+    });
+    let rules: Vec<DeviceRule> = rules.iter().cloned().chain(always).collect();
+    match dir {
+        Some(dir) => devices::restrict(dir.as_fd(), &rules).op("restrict the devices of", group.path()),
+        None => restrict_by_files(group, &rules),
+    }
+}
+
+fn restrict_by_files(group: &Group, rules: &[DeviceRule]) -> Result<(), OpError> {
+    let Some(dir) = group.controller_dir(Controller::Devices) else {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV)).op("find the devices controller of", group.path());
+    };
     let open = |name: &str| {
         let path = dir.join(name);
         File::options().write(true).open(&path).op("open", &path)
     };
-    let (mut allow, mut deny) = match (open("devices.allow"), open("devices.deny")) {
-        (Ok(allow), Ok(deny)) => (allow, deny),
-        (Err(e), _) | (_, Err(e)) if e.source.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => return Ok(()),
-    };
+    let (mut allow, mut deny) = (open("devices.allow")?, open("devices.deny")?);
     deny.write_all(b"a").op("deny", "all devices")?;
     for rule in rules {
         let text = text(rule);
         let file = if rule.allow { &mut allow } else { &mut deny };
         file.write_all(text.as_bytes()).op(if rule.allow { "allow device" } else { "deny device" }, text)?;
     }
-    ALWAYS.iter().try_for_each(|rule| allow.write_all(rule.as_bytes()).op("allow device", rule))
+    Ok(())
 }
 
 fn text(rule: &DeviceRule) -> String {

@@ -1,4 +1,5 @@
 //! Capabilities, seccomp and what a container must not see.
 
 pub mod caps;
+pub mod devices;
 pub mod seccomp;

@@ -2,6 +2,7 @@
 //!
 //! Every block argues its own case. Nothing here knows what a container is.
 
+pub mod bpf;
 pub mod capability;
 pub mod clone;
 pub mod exe;

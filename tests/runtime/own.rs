@@ -153,3 +153,28 @@ fn proc_replaced_by_the_image_is_not_written_to() {
     assert_eq!(written, "");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_of_device_rules_decides_for_a_version_2_group() {
+    use berth_runtime::spec::DeviceRule;
+    // Any cgroup2 mount does, also the one beside version 1 hierarchies that holds no controller.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|l| l.split(' ').nth(2) == Some("cgroup2")).expect("a cgroup2 mount is needed");
+    let dir = std::path::Path::new(mount.split(' ').nth(1).unwrap()).join(format!("berth-test-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let rule = |allow, minor| DeviceRule { allow, kind: 'c', major: Some(1), minor, access: "rwm".into() };
+    let group = File::open(&dir).unwrap();
+    let put = berth_runtime::security::devices::restrict(
+        std::os::fd::AsFd::as_fd(&group),
+        &[rule(true, None), rule(false, Some(5))],
+    );
+    let script =
+        format!("echo $$ > {}/cgroup.procs; head -c1 /dev/zero; echo a > /dev/null && echo fine", dir.display());
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    std::fs::remove_dir(&dir).unwrap();
+    put.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not permitted"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "fine\n");
+}

@@ -145,7 +145,7 @@ proptest! {
 
     #[test]
     fn every_number_gets_what_the_profile_says(picked in proptest::collection::btree_set(0usize..400, 0..200), asked in 0u32..480) {
-        let all = super::syscalls::names(Table::X86_64);
+        let all = syscalls::names(Table::X86_64);
         let names: Vec<&str> = picked.iter().filter_map(|n| all.get(*n).copied()).collect();
         let program = compiled(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": names, "action": "SCMP_ACT_ERRNO"}]}));
