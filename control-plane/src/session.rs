@@ -222,14 +222,20 @@ impl Session<'_> {
         matches!(timeout(SEND, self.socket.send(Frame::Text(message.encode().into()))).await, Ok(Ok(())))
     }
 
+    /// Sends what is due, in as many payloads as it takes.
     async fn send_due(&mut self) -> bool {
-        let in_flight = &self.in_flight;
-        let sent = |item: &Delivered| in_flight.values().any(|flight| flight.items.contains(item));
-        let Some((payload, items)) = self.plane.decide(|state, turn| state.payload(self.instance, &sent, turn)) else {
-            return true;
-        };
-        self.in_flight.insert(payload.message_id.clone(), InFlight { items, ticks: 0 });
-        self.send(&payload.into()).await
+        loop {
+            let in_flight = &self.in_flight;
+            let sent = |item: &Delivered| in_flight.values().any(|flight| flight.items.contains(item));
+            let Some((payload, items)) = self.plane.decide(|state, turn| state.payload(self.instance, &sent, turn))
+            else {
+                return true;
+            };
+            self.in_flight.insert(payload.message_id.clone(), InFlight { items, ticks: 0 });
+            if !self.send(&payload.into()).await {
+                return false;
+            }
+        }
     }
 
     async fn beat(&mut self) -> bool {

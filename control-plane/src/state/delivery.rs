@@ -13,6 +13,9 @@ pub(crate) type Delivered = (String, String);
 /// How many sequence numbers are reserved with one write.
 const SEQUENCE_STEP: i64 = 1000;
 
+/// The most tasks of one payload: agents bound the size of a message, and a task may have 64 KiB.
+const MAX_TASKS: usize = 10;
+
 /// Why a session may not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSession {
@@ -51,8 +54,8 @@ impl State {
         entry.sequence
     }
 
-    /// The payload of all tasks of an instance whose wish its agent has not acknowledged, but for those that `sent` says
-    /// are on their way. Stops come first: what they free may be what the others need.
+    /// The next payload for an instance: tasks whose wish its agent has not acknowledged, but for those that `sent` says
+    /// are on their way, at most [`MAX_TASKS`] of them. Stops come first: what they free may be what the others need.
     pub(crate) fn payload(
         &mut self,
         instance: &str,
@@ -77,6 +80,7 @@ impl State {
             return None;
         }
         due.sort_by_key(|((_, wish), _)| wish != desired_status::STOPPED);
+        due.truncate(MAX_TASKS);
         let (items, tasks) = due.into_iter().unzip();
         let message = PayloadMessage {
             container_instance_arn: self.names.instance(&cluster, instance),

@@ -147,6 +147,28 @@ fn stops_come_first_in_a_payload() {
 }
 
 #[test]
+fn many_tasks_come_in_several_payloads_and_each_comes_once() {
+    let mut world = World::new();
+    let instance = world.register_instance(4096, 4096);
+    world.register_definition("web", 10, 0);
+    let mut tasks: Vec<String> = (0..25).map(|_| world.run("web").unwrap()).collect();
+    let mut sent: Vec<Delivered> = Vec::new();
+    let mut sizes = Vec::new();
+    loop {
+        let known = sent.clone();
+        let next = world.turn(|state, turn| state.payload(&instance, &|item| known.contains(item), turn));
+        let Some((_, items)) = next else { break };
+        sizes.push(items.len());
+        sent.extend(items);
+    }
+    assert_eq!(sizes, [10, 10, 5]);
+    let mut ids: Vec<String> = sent.into_iter().map(|(id, _)| id).collect();
+    ids.sort();
+    tasks.sort();
+    assert_eq!(ids, tasks);
+}
+
+#[test]
 fn an_operators_attribute_outlives_a_registration_without_it_and_a_lost_capability_does_not() {
     let mut world = World::new();
     let named = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
