@@ -55,11 +55,6 @@ impl State {
     /// Calls a task STOPPED of which nothing more will be heard.
     pub(super) fn give_up(&mut self, id: &str, reason: &str, turn: &mut Turn<'_>) {
         self.wish_stopped(id, task_stop_code::TERMINATION_NOTICE, reason.to_owned(), turn);
-        if let Some(task) = self.tasks.get_mut(id) {
-            for container in &mut task.record.view.containers {
-                container.last_status = last_status::STOPPED.to_owned();
-            }
-        }
         self.mark_stopped(id, turn);
     }
 
@@ -68,6 +63,10 @@ impl State {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let view = &mut task.record.view;
         view.last_status = last_status::STOPPED.to_owned();
+        // Also those that the last report did not name.
+        for container in &mut view.containers {
+            container.last_status = last_status::STOPPED.to_owned();
+        }
         view.desired_status = desired_status::STOPPED.to_owned();
         view.stopped_at = Some(turn.now);
         view.execution_stopped_at.get_or_insert(turn.now);

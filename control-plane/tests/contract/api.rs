@@ -255,6 +255,9 @@ async fn the_end_of_an_essential_container_stops_the_rest() {
     let view = client.describe(&task).await;
     assert_eq!((&view["desiredStatus"], &view["lastStatus"]), (&json!("STOPPED"), &json!("RUNNING")));
     assert_eq!(session.take().await.tasks[0].desired_status, "STOPPED");
+    agent.report(&task, json!({ "status": "STOPPED" })).await;
+    let view = client.describe(&task).await;
+    assert!(view["containers"].as_array().unwrap().iter().all(|one| one["lastStatus"] == "STOPPED"), "{view}");
 }
 
 #[tokio::test]
