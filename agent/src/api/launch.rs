@@ -26,6 +26,9 @@ const MAX_COUNT: u32 = 200;
 /// Most tasks of one `RunTask`.
 const PER_CALL: u32 = 10;
 
+/// How long a request waits for an agent and its own control plane to have met.
+const MEETING: Duration = Duration::from_secs(5);
+
 /// How long a task may take from the control plane to the engine.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
@@ -156,6 +159,9 @@ async fn run_through(
     definition: RegisterTaskDefinitionRequest,
     count: u32,
 ) -> Result<Vec<String>, Failure> {
+    // An agent that has only just started has met its control plane in a moment.
+    let met = tokio::time::Instant::now() + MEETING;
+    let _ = tokio::time::timeout_at(met, api.connection.clone().wait_for(|c| c.connected)).await;
     let revision = register(api, plane, definition).await?;
     let mut ids = Vec::new();
     while ids.len() < count as usize {
@@ -169,6 +175,11 @@ async fn run_through(
         };
         let answer = plane.run_task(request).await.map_err(|e| Failure::bad(e.message))?;
         ids.extend(answer.tasks.iter().map(|t| t.task_arn.rsplit('/').next().unwrap_or_default().to_owned()));
+        let not_met = answer.failures.iter().any(|f| f.reason.as_deref() == Some("AGENT"));
+        if not_met && answer.tasks.is_empty() && tokio::time::Instant::now() < met {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        }
         if let Some(failure) = answer.failures.first() {
             for id in &ids {
                 api.engine.stop(id, None, "not all tasks of its request could be placed").await;

@@ -256,6 +256,7 @@ async fn agent(settings: Settings) -> Result<(), Fatal> {
         keep_stopped: settings.keep_stopped,
     };
     let engine = Engine::start(parts, store.clone(), loaded)?;
+    images.release_unknown(|task| engine.task(task).is_some());
 
     let (plane, client) = connect(&settings).await?;
     let control = Control::new(engine.clone(), settings.clone(), client.clone());

@@ -14,8 +14,8 @@ use super::state::exit_outcome;
 use crate::store::{ContainerOutcome, Outcome, Row};
 use crate::task::Task;
 use berth_runtime::errno::{OpError, chain};
-use berth_runtime::id::ContainerName;
-use berth_runtime::rundir::TaskDirs;
+use berth_runtime::id::{ContainerName, TaskId};
+use berth_runtime::rundir::{Dirs, TaskDirs};
 use berth_runtime::shim::facts;
 use berth_runtime::task::view::TaskView;
 
@@ -47,6 +47,27 @@ fn decide(alive: bool, end: Option<TaskView>, launched: bool) -> Begin {
         (false, Some(view), _) => Begin::LeftEnd(view),
         (false, None, true) => Begin::Dead,
         (false, None, false) => Begin::Again,
+    }
+}
+
+/// Removes what an agent left behind that was killed before it had written down whose it is: directories of tasks that
+/// nobody knows. None of them can have had a shim, whose record comes first.
+pub(super) fn remove_unknown(dirs: &Dirs, is_known: impl Fn(&str) -> bool) {
+    for root in [dirs.run_tasks(), dirs.state_tasks()] {
+        let Ok(entries) = std::fs::read_dir(&root) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(id) = TaskId::parse(&name) else { continue };
+            let task = dirs.task(&id);
+            // A record that is not readable is kept for a person to look at.
+            if is_known(&name) || task.record().exists() || !matches!(is_shim_alive(&task), Ok(false)) {
+                continue;
+            }
+            tracing::info!(path = %entry.path().display(), "directory of no known task removed");
+            if let Err(e) = std::fs::remove_dir_all(entry.path()) {
+                tracing::warn!(path = %entry.path().display(), err = %e, "directory of no known task not removed");
+            }
+        }
     }
 }
 
@@ -89,6 +110,22 @@ mod tests {
         assert!(matches!(decide(false, None, true), Begin::Dead));
         assert!(matches!(decide(false, None, false), Begin::Again));
         assert!(matches!(decide(false, Some(view()), true), Begin::LeftEnd(_)));
+    }
+
+    #[test]
+    fn only_directories_that_nobody_can_have_wanted_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = Dirs::new(dir.path().join("run"), dir.path().join("state"));
+        for id in ["known", "unknown", "recorded"] {
+            std::fs::create_dir_all(dirs.run_tasks().join(id)).unwrap();
+            std::fs::create_dir_all(dirs.state_tasks().join(id)).unwrap();
+        }
+        std::fs::write(dirs.state_tasks().join("recorded/task.json"), "{").unwrap();
+        remove_unknown(&dirs, |id| id == "known");
+        for (id, stays) in [("known", true), ("unknown", false), ("recorded", true)] {
+            assert_eq!(dirs.run_tasks().join(id).exists(), stays, "{id}");
+            assert_eq!(dirs.state_tasks().join(id).exists(), stays, "{id}");
+        }
     }
 
     #[test]

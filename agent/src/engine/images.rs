@@ -60,6 +60,21 @@ impl NodeImages {
         })
     }
 
+    /// Gives back the snapshots of tasks that are not known: an agent was killed before it had written down whose they
+    /// are. Blocks.
+    pub fn release_unknown(&self, is_known: impl Fn(&str) -> bool) {
+        for key in self.store.leases() {
+            let task = key.split('.').next().unwrap_or_default();
+            if is_known(task) {
+                continue;
+            }
+            tracing::info!(key, "snapshot of no known task removed");
+            if let Err(e) = self.store.release(&key) {
+                tracing::warn!(key, err = chain(&e), "snapshot of no known task not removed");
+            }
+        }
+    }
+
     /// Forgets what was obtained by a name that is removed.
     pub fn forget(&self, name: &str) {
         self.obtained.lock().unwrap_or_else(PoisonError::into_inner).remove(name);

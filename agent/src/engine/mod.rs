@@ -225,6 +225,7 @@ impl Engine {
                 }
             }
         }
+        adopt::remove_unknown(&self.shared.dirs, |id| rows.contains_key(id));
         let mut begun = Vec::new();
         for (id, mut row) in rows {
             let Ok(task_id) = TaskId::parse(&id) else { continue };

@@ -212,9 +212,11 @@ impl Runner {
     async fn obey(&mut self, command: Command) -> bool {
         match command {
             Command::Stop { timeout_ms, reason, done } => {
-                if self.row.outcome.is_none() && !self.life.is_ended() {
+                // A second wish can only hurry: one without a time of its own adds nothing.
+                let adds = self.row.stop.is_none() || timeout_ms.is_some();
+                if adds && self.row.outcome.is_none() && !self.life.is_ended() {
                     let generation = self.row.stop.as_ref().map_or(1, |s| s.generation + 1);
-                    // The first reason is the reason; a second wish can only hurry.
+                    // The first reason is the reason.
                     let reason = self.row.stop.as_ref().map_or(reason, |s| s.reason.clone());
                     let wish = StopWish { generation, timeout_ms, reason };
                     self.row.stop = Some(wish.clone());

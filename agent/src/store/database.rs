@@ -2,6 +2,7 @@
 
 use super::{Meta, Row};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -144,6 +145,10 @@ enum OpenFailure {
 fn open_and_load(path: &Path) -> Result<(Database, Loaded), OpenFailure> {
     // redb checks what it reads, but a file of another program's making can still trip an assertion.
     let opened = std::panic::catch_unwind(|| {
+        // Tasks hold environment variables, and those hold passwords.
+        let mut private = std::fs::OpenOptions::new();
+        private.read(true).write(true).create(true).truncate(false).mode(0o600);
+        private.open(path).map_err(|e| failure(path, redb::Error::Io(e)))?;
         let database = Database::create(path).map_err(|e| failure(path, e.into()))?;
         let loaded = load(&database).map_err(|e| failure(path, e))?;
         Ok((database, loaded))
