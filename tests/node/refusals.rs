@@ -52,10 +52,11 @@ fn definitions_that_cannot_be_run_are_refused_by_field_and_value() {
 #[ignore = "needs root"]
 fn a_static_port_that_another_program_has_is_refused_before_anything_is_made() {
     let node = Node::start("refuse-port");
-    let _taken = node.listen(18090);
+    let taken = node.listen(18090);
     let mut c = container();
     c["portMappings"] = json!([{ "containerPort": 80, "hostPort": 18090 }]);
     refused(&node, &definition("bridge", json!([c])), &["18090", "in use"]);
+    drop(taken);
     node.finish();
 }
 
