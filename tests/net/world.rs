@@ -144,10 +144,9 @@ impl World {
         let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         let pins: Vec<_> = mounts.lines().filter(|l| l.contains(" nsfs ")).map(|l| l.split(' ').nth(4)).collect();
         let files: Vec<_> = std::fs::read_dir(self.run.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        let links = run("ip -o -d link").lines().map(|l| l.split("state").next().unwrap().to_owned()).count();
         let names = run("ip -br link").lines().map(|l| l.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
         format!(
-            "{pins:?}\n{files:?}\n{links}\n{names:?}\n{}{}{}{}",
+            "{pins:?}\n{files:?}\n{names:?}\n{}{}{}{}",
             run("ip -4 addr")
                 .replace("state DOWN", "")
                 .replace("state UP", "")
