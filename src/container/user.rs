@@ -39,7 +39,7 @@ pub(super) fn read(root: BorrowedFd<'_>, path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn field<'a>(line: &'a str, index: usize) -> &'a str {
+fn field(line: &str, index: usize) -> &str {
     line.split(':').nth(index).unwrap_or("")
 }
 
