@@ -7,7 +7,7 @@ use super::run::{Shim, note};
 use super::workers::{For, Worker};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError, chain};
-use crate::sys::spawn;
+use crate::sys::{memory, spawn};
 use crate::task::event::{Action, Event};
 use crate::task::view::OomScope;
 use std::os::fd::{AsFd, OwnedFd};
@@ -183,6 +183,9 @@ impl Shim {
             self.job_failed(works_for, format!("CannotStartContainerError: {how}"), 125);
         }
         self.reap_strays();
+        if self.workers.is_empty() {
+            memory::give_back_now();
+        }
     }
 
     /// Reaps inits that died before their worker could say that there is one. Only while no worker runs: else the next
