@@ -231,7 +231,7 @@ impl Node {
 
     /// CPU time that a container has used, from the kernel's own account.
     pub(crate) fn cpu_seconds(&self, id: &str, name: &str) -> f64 {
-        let group = format!("berth/tasks/{id}/{name}");
+        let group = format!("berth/_tasks/{id}/{name}");
         let dirs = self.host.cgroup(&group);
         let nanoseconds = dirs.iter().find_map(|dir| {
             if let Ok(text) = std::fs::read_to_string(dir.join("cpuacct.usage")) {
