@@ -20,6 +20,17 @@ pub struct Limits {
     /// Most processes and threads.
     pub pids: Option<u64>,
 }
+/// The smallest quota that the kernel takes, in microseconds.
+const LEAST_QUOTA_US: u64 = 1000;
+
+impl Limits {
+    /// The quota as the kernel takes it: less than a millisecond a period, which a few CPU units come to, is refused
+    /// with EINVAL, and becomes a millisecond.
+    pub(super) fn quota_us(&self) -> Option<u64> {
+        self.cpu_quota_us.map(|quota| quota.max(LEAST_QUOTA_US))
+    }
+}
+
 struct_codec!(Limits {
     cpu_quota_us,
     cpu_period_us,

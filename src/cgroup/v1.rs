@@ -73,7 +73,7 @@ pub(super) fn apply(mounts: &[V1Mount], group: &Path, limits: &Limits) -> Result
     if let Some(period) = limits.cpu_period_us {
         write(&dir(Controller::Cpu)?.join("cpu.cfs_period_us"), period)?;
     }
-    if let Some(quota) = limits.cpu_quota_us {
+    if let Some(quota) = limits.quota_us() {
         write(&dir(Controller::Cpu)?.join("cpu.cfs_quota_us"), quota)?;
     }
     if let Some(shares) = limits.cpu_shares {

@@ -61,7 +61,7 @@ fn wanted_in(file: &Path) -> Result<Vec<&'static str>, OpError> {
 }
 
 pub(super) fn apply(dir: &Path, limits: &Limits) -> Result<(), OpError> {
-    if let Some(quota) = limits.cpu_quota_us {
+    if let Some(quota) = limits.quota_us() {
         set(dir, "cpu", "cpu.max", format!("{quota} {}", limits.cpu_period_us.unwrap_or(100_000)))?;
     } else if let Some(period) = limits.cpu_period_us {
         set(dir, "cpu", "cpu.max", format!("max {period}"))?;
@@ -206,6 +206,13 @@ mod tests {
         group.apply(&limits).unwrap();
         let text = |n: &str| fs::read_to_string(mount.path().join("b/t").join(n)).unwrap();
         assert_eq!(names.map(text), ["25000 100000", "100", "67108864", "33554432", "0", "100"]);
+    }
+
+    #[test]
+    fn a_quota_too_small_for_the_kernel_becomes_the_least_it_takes() {
+        let (mount, group) = fake(&[("b/t/cpu.max", "")]);
+        group.apply(&Limits { cpu_quota_us: Some(976), ..Limits::default() }).unwrap();
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/cpu.max")).unwrap(), "1000 100000");
     }
 
     #[test]
