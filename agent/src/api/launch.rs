@@ -50,10 +50,10 @@ pub(super) async fn launch(api: &Api, request: RunRequest) -> Result<RunResponse
         Some(plane) => run_through(api, plane, definition, count).await?,
         None => run_locally(api, definition, count).await?,
     };
-    names.settle(&ids);
+    let wanted = names.settle(&ids);
     let mut tasks = Vec::with_capacity(ids.len());
-    for id in &ids {
-        tasks.push(arrived(api, id, request.wait_running).await?);
+    for (index, id) in ids.iter().enumerate() {
+        tasks.push(arrived(api, id, wanted.get(index).map(String::as_str), request.wait_running).await?);
     }
     Ok(RunResponse { tasks })
 }
@@ -138,10 +138,13 @@ impl<'a> Names<'a> {
         Ok(reserved)
     }
 
-    fn settle(mut self, ids: &[String]) {
-        for (name, id) in std::mem::take(&mut self.names).iter().zip(ids) {
+    /// Gives the names to the tasks; the names, in the order of the tasks.
+    fn settle(mut self, ids: &[String]) -> Vec<String> {
+        let names = std::mem::take(&mut self.names);
+        for (name, id) in names.iter().zip(ids) {
             self.api.engine.settle_name(name, Some(id));
         }
+        names
     }
 }
 
@@ -248,8 +251,9 @@ async fn run_locally(api: &Api, definition: RegisterTaskDefinitionRequest, count
     Ok(ids)
 }
 
-/// The task once the engine has it; with `running`, once it runs, waits for something, or has stopped.
-async fn arrived(api: &Api, id: &str, running: bool) -> Result<super::types::TaskView, Failure> {
+/// The task once the engine has it under the name that was asked for; with `running`, once it runs, waits for
+/// something, or has stopped.
+async fn arrived(api: &Api, id: &str, name: Option<&str>, running: bool) -> Result<super::types::TaskView, Failure> {
     let mut changes = api.engine.changes();
     let mut watch = loop {
         if let Some(watch) = api.engine.watch(id) {
@@ -261,12 +265,16 @@ async fn arrived(api: &Api, id: &str, running: bool) -> Result<super::types::Tas
             return Err(Failure::internal(message).hint("see `berth node` and the agent's log"));
         }
     };
-    let is_far_enough = |state: &Arc<crate::engine::TaskState>| match state.status() {
+    // A task that came before its name did is renamed a moment later.
+    let is_named = |state: &Arc<crate::engine::TaskState>| name.is_none_or(|name| state.row.name == name);
+    let is_here = |state: &Arc<crate::engine::TaskState>| match state.status() {
         Status::Running | Status::Stopped => true,
         Status::Waiting => state.waits_for.is_some(),
         _ => !running,
     };
-    let state =
-        watch.wait_for(is_far_enough).await.map_err(|_| Failure::missing(format!("task {id} has been removed")))?;
+    let state = watch
+        .wait_for(|state| is_named(state) && is_here(state))
+        .await
+        .map_err(|_| Failure::missing(format!("task {id} has been removed")))?;
     Ok(views::task(&state))
 }

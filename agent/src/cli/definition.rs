@@ -104,8 +104,6 @@ pub(crate) fn from_file(path: &Path) -> Result<Value, Failure> {
             .hint("a task definition is JSON as `aws ecs register-task-definition --cli-input-json` takes it"),
         Problem::NotAnObject => Failure::usage(format!("read `{shown}`: not a JSON object"))
             .hint("a task definition is JSON as `aws ecs register-task-definition --cli-input-json` takes it"),
-        Problem::Described => Failure::usage(format!("read `{shown}`: the answer of describe-task-definition"))
-            .hint("take what stands in its `taskDefinition`, without what Amazon ECS added when it was registered"),
     })
 }
 
@@ -113,18 +111,11 @@ pub(crate) fn from_file(path: &Path) -> Result<Value, Failure> {
 enum Problem {
     Syntax(serde_json::Error),
     NotAnObject,
-    Described,
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let value: Value = serde_json::from_slice(bytes).map_err(Problem::Syntax)?;
-    match value.as_object() {
-        None => Err(Problem::NotAnObject),
-        Some(object) if object.contains_key("taskDefinition") && !object.contains_key("containerDefinitions") => {
-            Err(Problem::Described)
-        }
-        Some(_) => Ok(value),
-    }
+    if value.is_object() { Ok(value) } else { Err(Problem::NotAnObject) }
 }
 
 /// A family made from an image's name: its last part without tag and digest, as far as a family may hold it.
@@ -350,7 +341,6 @@ mod tests {
     fn what_is_no_definition_is_told_apart() {
         assert!(matches!(parse(b"{"), Err(Problem::Syntax(_))));
         assert!(matches!(parse(b"[]"), Err(Problem::NotAnObject)));
-        assert!(matches!(parse(br#"{"taskDefinition":{}}"#), Err(Problem::Described)));
         assert!(parse(b"{}").is_ok());
     }
 }
