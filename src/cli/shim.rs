@@ -30,6 +30,9 @@ pub fn shim(args: &[OsString]) -> ExitCode {
     let (Some(lock), Some(listener)) = (lock, listener) else {
         return usage("descriptors 3 (lock) and 4 (listening socket) must be open");
     };
+    // What a terminal sends to all who share a session with the agent (Ctrl-C, a hang-up) is not for tasks. Refused to
+    // the leader of a process group, which is out of reach already.
+    let _ = nix::unistd::setsid();
     let ran = own_streams(&dirs).and_then(|()| run(dirs, Inherited { lock, listener, held_ports }));
     match ran {
         Ok(()) => ExitCode::SUCCESS,

@@ -116,6 +116,19 @@ fn a_second_stop_with_no_time_kills_at_once() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_shim_is_out_of_reach_of_the_terminal_that_its_agent_was_started_at() {
+    let host = TestHost::new("shim-session");
+    let task = Task::start(&host, "session", vec![sh("web", "sleep 1000")]);
+    let mut client = task.client();
+    Task::wait_view(&mut client, |v| v.phase == Phase::Running);
+    assert_eq!(nix::unistd::getsid(Some(task.shim_pid())).unwrap(), task.shim_pid());
+    client.send(&stop(Some(0))).unwrap();
+    Task::wait_view(&mut client, |v| v.phase == Phase::Ended);
+    assert_clean_after(client, &task);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_stop_before_anything_runs_lets_nothing_run() {
     let host = TestHost::new("shim-early");
     let task = Task::start(&host, "early", vec![sh("web", "sleep 1000").after(1, Condition::Success), sh("b", DEAF)]);
