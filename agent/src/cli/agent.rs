@@ -12,7 +12,7 @@ use crate::store::Store;
 use berth_control_plane::ControlPlane;
 use berth_runtime::errno::chain;
 use ipnet::IpNet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -246,15 +246,7 @@ async fn agent(settings: Settings) -> Result<(), Fatal> {
     let images = NodeImages::new(images, Registry::new(registry), settings.pull);
     let (store, loaded) = Store::open(&settings.dirs.agent_store())?;
     warnings.extend(loaded.set_aside.iter().map(|path| format!("store was damaged: set aside as {}", path.display())));
-    let parts = engine::Parts {
-        dirs: settings.dirs.clone(),
-        node: settings.node.clone(),
-        plan: NodePlan::of(&settings),
-        images: Arc::new(images.clone()),
-        shims: Arc::new(RuntimeShims::new(program.clone())),
-        hold: Arc::new(|transport, port| berth_runtime::net::hold::bind(transport, port).map_err(|e| e.source)),
-        keep_stopped: settings.keep_stopped,
-    };
+    let parts = parts(&settings, &images, &program);
     let engine = Engine::start(parts, store.clone(), loaded)?;
     images.release_unknown(|task| engine.task(task).is_some());
 
@@ -298,6 +290,18 @@ async fn agent(settings: Settings) -> Result<(), Fatal> {
         super::node_start::leave(&settings, &program).await;
     }
     Ok(())
+}
+
+fn parts(settings: &Settings, images: &NodeImages, program: &Path) -> engine::Parts {
+    engine::Parts {
+        dirs: settings.dirs.clone(),
+        node: settings.node.clone(),
+        plan: NodePlan::of(settings),
+        images: Arc::new(images.clone()),
+        shims: Arc::new(RuntimeShims::new(program.to_owned())),
+        hold: Arc::new(|transport, port| berth_runtime::net::hold::bind(transport, port).map_err(|e| e.source)),
+        keep_stopped: settings.keep_stopped,
+    }
 }
 
 fn ended(result: Result<Result<(), crate::control::ControlError>, tokio::task::JoinError>) -> Fatal {

@@ -70,30 +70,7 @@ pub(super) fn apply(
 ) -> Result<(), Refusal> {
     let config: Config = read(&docker.config, &format!("{at}dockerConfig.config"))?;
     let host: HostConfig = read(&docker.host_config, &format!("{at}dockerConfig.hostConfig"))?;
-    let refuse = |member: &str, value: &dyn std::fmt::Display| {
-        Err(Refusal::new(format!("{at}{member}"), value, "is not supported yet"))
-    };
-    if config.tty == Some(true) {
-        return refuse("pseudoTerminal", &true);
-    }
-    if config.open_stdin == Some(true) {
-        return refuse("interactive", &true);
-    }
-    if config.network_disabled == Some(true) {
-        return refuse("disableNetworking", &true);
-    }
-    if let Some(device) = host.devices.iter().flatten().next() {
-        return refuse("linuxParameters.devices", device);
-    }
-    if host.init == Some(true) {
-        return refuse("linuxParameters.initProcessEnabled", &true);
-    }
-    if let Some(option) = host.security_opt.iter().flatten().next() {
-        return refuse("dockerSecurityOptions", option);
-    }
-    if let Some(runtime) = host.runtime.filter(|r| !r.is_empty()) {
-        return refuse("runtime", &runtime);
-    }
+    refuse_unsupported(&config, &host, at)?;
     if config.healthcheck.is_some() {
         notes.push(format!("{at}healthCheck: health checks are not run yet; the container's health is unknown"));
     }
@@ -122,6 +99,34 @@ pub(super) fn apply(
         let entry = host.split_once(':').map(|(name, address)| (name.to_owned(), address.to_owned()));
         let bad = || Refusal::new(format!("{at}extraHosts"), &host, "must be NAME:ADDRESS");
         made.extra_hosts.push(entry.ok_or_else(bad)?);
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(config: &Config, host: &HostConfig, at: &str) -> Result<(), Refusal> {
+    let refuse = |member: &str, value: &dyn std::fmt::Display| {
+        Err(Refusal::new(format!("{at}{member}"), value, "is not supported yet"))
+    };
+    if config.tty == Some(true) {
+        return refuse("pseudoTerminal", &true);
+    }
+    if config.open_stdin == Some(true) {
+        return refuse("interactive", &true);
+    }
+    if config.network_disabled == Some(true) {
+        return refuse("disableNetworking", &true);
+    }
+    if let Some(device) = host.devices.iter().flatten().next() {
+        return refuse("linuxParameters.devices", device);
+    }
+    if host.init == Some(true) {
+        return refuse("linuxParameters.initProcessEnabled", &true);
+    }
+    if let Some(option) = host.security_opt.iter().flatten().next() {
+        return refuse("dockerSecurityOptions", option);
+    }
+    if let Some(runtime) = host.runtime.as_ref().filter(|r| !r.is_empty()) {
+        return refuse("runtime", runtime);
     }
     Ok(())
 }

@@ -4,6 +4,11 @@
 //! Outputs: the state by watch, each change to the engine's feed, the row to the store. It outlives the task itself until
 //! its records are removed.
 
+mod asked;
+mod waits;
+
+pub(super) use asked::{Begin, Command};
+
 use super::admission::{Answer, Ticket};
 use super::life::{Action, Event, Life};
 use super::link::{News, ShimLink};
@@ -22,38 +27,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use waits::{next_answer, next_done, next_news, obtain_images, sleep_until};
 
 /// Between two tries to sweep what a dead shim left.
 const SWEEP_AGAIN: Duration = Duration::from_secs(5);
-
-/// What others ask of a task.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Stop it. Answered when that is on disk.
-    Stop { timeout_ms: Option<u64>, reason: String, done: oneshot::Sender<()> },
-    /// The control plane has acknowledged this.
-    Acknowledged(Sent),
-    /// Call it so.
-    Rename(String),
-    /// Remove its records; refused while it has not stopped.
-    Forget(oneshot::Sender<Result<(), String>>),
-}
-
-/// How a task comes to the engine.
-pub(super) enum Begin {
-    /// It is new. Answered when it is on disk.
-    New(oneshot::Sender<Result<(), StoreError>>),
-    /// The store knew it, and it was not launched.
-    Again,
-    /// Its shim is alive.
-    Adopted,
-    /// Its shim is not.
-    Dead,
-    /// Its shim left a record of its end.
-    LeftEnd(TaskView),
-    /// It has ended, and the row says how.
-    Ended,
-}
 
 type Work = Later<Done>;
 
@@ -504,52 +481,5 @@ impl Runner {
         if changed {
             let _ = self.shared.changes.send(self.state.borrow().clone());
         }
-    }
-}
-
-/// Digests of all images, obtained side by side; gives up when `cancelled` resolves.
-async fn obtain_images(
-    shared: &Shared,
-    row: &Row,
-    cancelled: oneshot::Receiver<()>,
-) -> Result<Vec<Option<String>>, String> {
-    let all = futures_util::future::try_join_all(
-        row.task.containers.iter().map(|c| async { shared.images.obtain(&c.image).await.map(Some) }),
-    );
-    tokio::select! {
-        digests = all => digests.map_err(|e| e.to_string()),
-        _ = cancelled => Err("TaskStoppedBeforePullBeginError: stopped while its images were pulled".into()),
-    }
-}
-
-async fn next_done(work: &mut Option<Work>) -> Done {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_news(link: &mut Option<ShimLink>) -> News {
-    match link {
-        Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_answer(ticket: &mut Option<Ticket>) -> Answer {
-    let answer = match ticket {
-        Some(ticket) => ticket.answer().await,
-        None => None,
-    };
-    match answer {
-        Some(answer) => answer,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(at_ms: Option<u64>) {
-    match at_ms {
-        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(now_ms()))).await,
-        None => std::future::pending().await,
     }
 }
