@@ -2,7 +2,7 @@
 //!
 //! The agent only tells where the task's shim is; from there on the command and the shim talk without it, so that a
 //! restart of the agent cuts no session. Without `--tty` the command hands its own standard streams over and carries no
-//! byte itself; with it, it carries bytes between its terminal and the container's, see [`console`](super::console).
+//! byte itself; with it, it carries bytes between its terminal and the container's, see `console`.
 //! Signals that reach the command are sent on to the process.
 
 use super::Context;

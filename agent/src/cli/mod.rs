@@ -1,7 +1,7 @@
 //! The command line: what is typed, and how it is answered.
 //!
-//! Standard output is data, standard error is talk. Exit codes are listed in [`failure`]. Each command is a file: its
-//! flags, and a function that does it and gives an exit code or a [`Failure`](failure::Failure), which is printed here
+//! Standard output is data, standard error is talk. Exit codes are listed in `failure`. Each command is a file: its
+//! flags, and a function that does it and gives an exit code or a `Failure`, which is printed here
 //! and nowhere else.
 //!
 //! ```text

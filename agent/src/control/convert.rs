@@ -1,7 +1,7 @@
 //! A task in a payload, made into a [`Task`]: the only place where the wire's oddities are known.
 //!
 //! What this node cannot do is refused by field and value before anything is made. Settings that Docker's API knows come
-//! as JSON in strings (`dockerConfig`), see [`docker`](super::docker); those of `linuxParameters` and `privileged`, which
+//! as JSON in strings (`dockerConfig`), see `docker`; those of `linuxParameters` and `privileged`, which
 //! other runtimes are sent, mean the same.
 
 use super::docker;

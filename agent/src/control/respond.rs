@@ -26,7 +26,7 @@ pub(super) struct Responders {
 #[derive(Debug, PartialEq)]
 pub(super) enum Reply {
     /// Send this.
-    Send(Message),
+    Send(Box<Message>),
     /// Nothing.
     Nothing,
     /// The session is of no use any more.
@@ -38,6 +38,12 @@ pub(super) enum Reply {
     },
 }
 
+impl Reply {
+    fn send(message: impl Into<Message>) -> Self {
+        Self::Send(Box::new(message.into()))
+    }
+}
+
 impl Responders {
     pub(super) fn new(engine: Engine, settings: Arc<Settings>) -> Self {
         Self { engine, settings, awaited: None }
@@ -46,7 +52,7 @@ impl Responders {
     /// Acts on one message.
     pub(super) async fn respond(&mut self, message: Message) -> Reply {
         match message {
-            Message::Heartbeat(m) => Reply::Send(HeartbeatAckRequest { message_id: m.message_id }.into()),
+            Message::Heartbeat(m) => Reply::send(HeartbeatAckRequest { message_id: m.message_id }),
             Message::Payload(m) => self.payload(m).await,
             Message::TaskManifest(m) => self.manifest(m),
             Message::TaskStopVerificationAck(m) => self.stop_verified(m).await,
@@ -76,13 +82,13 @@ impl Responders {
 
     fn ack(&self, message_id: String) -> Reply {
         let container_instance = self.engine.meta().container_instance_arn.unwrap_or_default();
-        Reply::Send(AckRequest { cluster: self.settings.cluster.clone(), container_instance, message_id }.into())
+        Reply::send(AckRequest { cluster: self.settings.cluster.clone(), container_instance, message_id })
     }
 
     fn nack(&self, message_id: String, reason: &str) -> Reply {
         let container_instance = self.engine.meta().container_instance_arn.unwrap_or_default();
         let cluster = self.settings.cluster.clone();
-        Reply::Send(NackRequest { cluster, container_instance, message_id, reason: reason.to_owned() }.into())
+        Reply::send(NackRequest { cluster, container_instance, message_id, reason: reason.to_owned() })
     }
 
     /// Stops first, so that what they free is there for what starts. Acknowledged once all of it is on disk; what is not
@@ -159,7 +165,7 @@ impl Responders {
         }
         self.awaited = Some(manifest.message_id.clone());
         let message_id = manifest.message_id;
-        Reply::Send(TaskStopVerificationMessage { message_id, stop_candidates }.into())
+        Reply::send(TaskStopVerificationMessage { message_id, stop_candidates })
     }
 
     async fn stop_verified(&mut self, ack: TaskStopVerificationAck) -> Reply {
@@ -178,14 +184,11 @@ impl Responders {
 /// Taken, and not yet handed to containers: the endpoint for them comes later.
 fn credentials(message: berth_wire::acs::IamRoleCredentialsMessage) -> Reply {
     let credentials = message.role_credentials.unwrap_or_default();
-    Reply::Send(
-        IamRoleCredentialsAckRequest {
-            message_id: message.message_id,
-            expiration: credentials.expiration,
-            credentials_id: credentials.credentials_id,
-        }
-        .into(),
-    )
+    Reply::send(IamRoleCredentialsAckRequest {
+        message_id: message.message_id,
+        expiration: credentials.expiration,
+        credentials_id: credentials.credentials_id,
+    })
 }
 
 fn log_untaken(arn: &str, error: &SubmitError) {

@@ -7,7 +7,7 @@
 //!   changes ◄── watch, feed ──────┘                 └─► shim (its socket; spawn, sweep)
 //! ```
 //!
-//! The engine itself only knows which runners there are. Each [`runner`] owns its task's row and decides by [`life`];
+//! The engine itself only knows which runners there are. Each `runner` owns its task's row and decides by `life`;
 //! nobody else changes either. At start [`Engine::start`] joins intent and facts and begins a runner for each task.
 
 mod admission;

@@ -58,8 +58,11 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), OpError> {
     std::fs::rename(&part, path).op("rename into place", path)
 }
 
+/// The id of a task whose record cannot be read, and what is wrong with it.
+pub type BadRecord = (String, String);
+
 /// Reads the records of all tasks that have one: good rows, and for each bad one the id and what is wrong with it.
-pub fn read_records(dirs: &Dirs) -> Result<(Vec<Row>, Vec<(String, String)>), OpError> {
+pub fn read_records(dirs: &Dirs) -> Result<(Vec<Row>, Vec<BadRecord>), OpError> {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     let root = dirs.state_tasks();
     let entries = match std::fs::read_dir(&root) {
