@@ -17,7 +17,7 @@ mod database;
 mod record;
 
 pub use database::{Loaded, Store, StoreError};
-pub use record::{read_node, read_records, write_node, write_record};
+pub use record::{BadRecord, read_node, read_records, write_node, write_record};
 
 use crate::capacity::Grant;
 use crate::task::Task;
