@@ -112,6 +112,12 @@ impl Client {
         Ok(())
     }
 
+    /// The next message that has been read already. To be asked before the descriptor is waited for: several messages
+    /// may have come at once.
+    pub fn received(&mut self) -> Result<Option<FromShim>, ClientError> {
+        self.inbox.take().map_err(|source| ClientError::Frame { source })
+    }
+
     /// Waits for the next message.
     pub fn receive(&mut self) -> Result<FromShim, ClientError> {
         let mut buffer = [0; 4096];

@@ -10,7 +10,7 @@
 //! it is put back however this ends. The master never blocks: a process that does not read its input must not keep its
 //! output from being shown.
 
-use super::exec::{forward, told};
+use super::exec::{ended_already, forward, told};
 use super::failure::Failure;
 use berth_runtime::shim::client::Exec;
 use berth_runtime::shim::protocol::FromShim;
@@ -68,6 +68,10 @@ pub(crate) fn carry(exec: &mut Exec, signals: &SignalFd, interactive: bool) -> R
     let _raw = if interactive { Raw::enter().map_err(failed("put the terminal in raw mode"))? } else { None };
     let mut pump = Pump { master, pending: Vec::new(), input: interactive, output: true };
     loop {
+        if let Some(code) = ended_already(exec)? {
+            pump.drain()?;
+            return Ok(code);
+        }
         let ready = pump.wait(exec, signals).map_err(failed("wait for the process"))?;
         if ready.signal && forward(exec, signals)? {
             resize(&pump.master);

@@ -11,7 +11,7 @@ use super::failure::{Failure, NOT_FOUND, NOT_RUNNABLE};
 use super::{definition, tasks};
 use crate::api::types::{ContainerStatus, ContainerView, TaskView};
 use berth_runtime::shim::client::{Client, ClientError, Exec};
-use berth_runtime::shim::protocol::ExecProcess;
+use berth_runtime::shim::protocol::{ExecProcess, FromShim};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -116,6 +116,9 @@ fn dev_null() -> Result<File, Failure> {
 /// Waits for the end of a process that has our streams.
 fn wait(exec: &mut Exec, signals: &SignalFd) -> Result<i32, Failure> {
     loop {
+        if let Some(code) = ended_already(exec)? {
+            return Ok(code);
+        }
         let (talked, signalled) = {
             let mut fds =
                 [PollFd::new(exec.client.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -133,6 +136,16 @@ fn wait(exec: &mut Exec, signals: &SignalFd) -> Result<i32, Failure> {
             return exec.wait().map_err(told);
         }
     }
+}
+
+/// The exit code, where the news of it has been read together with what came before.
+pub(crate) fn ended_already(exec: &mut Exec) -> Result<Option<i32>, Failure> {
+    while let Some(message) = exec.client.received().map_err(told)? {
+        if let FromShim::ExecExited { code } = message {
+            return Ok(Some(code));
+        }
+    }
+    Ok(None)
 }
 
 /// Sends the signals that have come on to the process; says whether the size of the terminal has changed.

@@ -170,6 +170,22 @@ async fn signals_reach_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_comes_together_with_the_beginning_is_seen() {
+    let (dir, played) = Shim::play(|mut shim| {
+        shim.exec();
+        shim.fds.clear();
+        let mut both = frame(&FromShim::ExecStarted { pid: 77 });
+        both.extend(frame(&FromShim::ExecExited { code: 7 }));
+        shim.stream.write_all(&both).unwrap();
+        // The connection stays: only what was said may end the command.
+        let mut rest = Vec::new();
+        let _ = shim.stream.read_to_end(&mut rest);
+    });
+    assert_eq!(agent_of(&dir).run(&["exec", "web", "true"]).await.code, Some(7));
+    played.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_told_with_its_code() {
     for code in [126, 127] {
         let (dir, played) = Shim::play(move |mut shim| {
