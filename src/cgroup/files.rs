@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long [`remove_tree`] waits for processes that are on their way out.
-const REMOVE_PATIENCE: Duration = Duration::from_millis(500);
+const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
 /// The first pause between two tries; it doubles up to [`REMOVE_PAUSE_MAX`].
 const REMOVE_PAUSE: Duration = Duration::from_micros(100);
 const REMOVE_PAUSE_MAX: Duration = Duration::from_millis(5);
@@ -115,7 +115,7 @@ fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>, OpError> {
 
 /// Removes a group and all groups below it.
 pub(super) fn remove_tree(dir: &Path) -> Result<(), OpError> {
-    let deadline = Instant::now() + REMOVE_PATIENCE;
+    let mut deadline = Instant::now() + REMOVE_PATIENCE;
     let mut pause = REMOVE_PAUSE;
     loop {
         let error = match fs::remove_dir(dir) {
@@ -127,8 +127,12 @@ pub(super) fn remove_tree(dir: &Path) -> Result<(), OpError> {
         if !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) {
             return Err(error).op("remove cgroup", dir);
         }
-        for child in children(dir)? {
-            remove_tree(&child)?;
+        let below = children(dir)?;
+        if !below.is_empty() {
+            below.iter().try_for_each(|child| remove_tree(child))?;
+            // However long those took, this group has not been tried without them yet.
+            deadline = Instant::now() + REMOVE_PATIENCE;
+            continue;
         }
         if Instant::now() >= deadline {
             return Err(error).op("remove cgroup", dir);

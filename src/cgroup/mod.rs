@@ -161,7 +161,7 @@ impl Group {
         }
     }
 
-    /// Removes the group and all groups below it. Succeeds when there is none; waits up to half a second for processes
+    /// Removes the group and all groups below it. Succeeds when there is none; waits up to two seconds for processes
     /// that are on their way out, then says EBUSY.
     pub fn remove(&self) -> Result<(), OpError> {
         let mut first = Ok(());
