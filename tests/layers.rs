@@ -27,7 +27,7 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
             if path.file_name().is_some_and(|n| n != "tests") {
                 found.extend(sources(&path));
             }
-        } else if path.extension().is_some_and(|e| e == "rs") && !path.file_stem().is_some_and(|n| n == "tests") {
+        } else if path.extension().is_some_and(|e| e == "rs") && path.file_stem().is_none_or(|n| n != "tests") {
             found.push(path);
         }
     }

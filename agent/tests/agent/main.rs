@@ -1,6 +1,8 @@
 //! The agent between fakes: a real control plane in this process and on loopback, real store and files in a temporary
 //! directory, and shims that are tasks of the test and speak the protocol. No root, no containers.
 
+#![allow(clippy::unwrap_used, reason = "the fakes are part of the tests, and fail as they do")]
+
 mod fake;
 
 use berth_agent::engine::Status;
