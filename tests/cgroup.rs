@@ -94,7 +94,9 @@ fn kill_ends_processes_that_fork_as_fast_as_they_can() {
     group.create().unwrap();
     group.apply(&Limits { pids: Some(64), ..Limits::default() }).unwrap();
     let below = group.child("nested");
-    let _bomb = Shell::start(&host, "while :; do (sleep 0.001; :) & done").enter(&group).go();
+    // Never up to the limit: a shell that cannot fork ends, and with it the bomb.
+    let bomb = "while :; do for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do (sleep 0.001; :) & done; wait; done";
+    let _bomb = Shell::start(&host, bomb).enter(&group).go();
     // As a container makes one inside its own group: on v2 without controllers, which a group with processes cannot give.
     below.dirs().iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
     let _nested = Shell::start(&host, "while :; do :; done").enter(&below).go();
