@@ -56,7 +56,13 @@ fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
         op(LOAD, MINOR, CONTEXT, 8, 0),
     ];
     for rule in rules.iter().rev() {
-        code.extend(one(rule));
+        let decided = one(rule);
+        let always = decided.len() == 2;
+        code.extend(decided);
+        if always {
+            // It matches everything. Kernels before 6.18 refuse a program with instructions that cannot be reached.
+            return code;
+        }
     }
     code.extend([op(SET, RESULT, 0, 0, 0), op(EXIT, 0, 0, 0, 0)]);
     code
@@ -144,6 +150,14 @@ mod tests {
         assert!(run(&program, B, R, 8, 0));
         assert!(!run(&program, B, RW, 8, 0));
         assert!(!run(&program, B, R, 8, 1));
+    }
+
+    #[test]
+    fn nothing_stands_behind_a_rule_that_always_decides() {
+        let last = rule(false, 'a', (None, None), "rwm");
+        let program = compile(&[rule(true, 'c', (Some(1), Some(3)), "rwm"), last.clone()]);
+        assert_eq!(program, compile(&[last]));
+        assert_eq!(program.iter().filter(|i| i.code == EXIT).count(), 1);
     }
 
     #[test]
