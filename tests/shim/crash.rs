@@ -38,7 +38,8 @@ fn sweep_ends_the_task_of_a_shim_that_was_killed_and_nothing_is_left() {
     kill_shim(&task);
     // What the agent goes by: nobody holds the lock, and the connection has ended.
     assert!(!task.is_locked());
-    assert!(client.receive().is_err());
+    // What was told before the end may still be there to read.
+    while client.receive().is_ok() {}
     run(&mut sweep(&task));
     let end = facts::read_end(&task.seen).unwrap().unwrap();
     assert_eq!((end.phase, end.reason.as_deref()), (Phase::Ended, Some("the task's shim died")));

@@ -283,7 +283,8 @@ fn a_hundred_tasks_run_beside_each_other() {
     }
     for (client, task) in clients.iter_mut().zip(&tasks) {
         Task::wait_view(client, |v| v.phase == Phase::Ended);
-        client.send(&ToShim::Collect).unwrap();
+        // On a slow machine it has gone by itself before its turn comes.
+        let _ = client.send(&ToShim::Collect);
         task.wait_end();
     }
     assert_clean(&host);
