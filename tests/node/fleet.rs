@@ -32,6 +32,9 @@ impl Fleet {
         eventually("every agent to be connected", PATIENCE, || {
             let listed = fleet.ask("ListContainerInstances", &json!({}));
             let arns = listed["containerInstanceArns"].as_array()?.clone();
+            if arns.len() < nodes {
+                return None;
+            }
             let described = fleet.ask("DescribeContainerInstances", &json!({ "containerInstances": arns }));
             let instances = described["containerInstances"].as_array()?;
             let connected = instances.iter().filter(|i| i["agentConnected"] == true).count();

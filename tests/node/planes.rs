@@ -12,7 +12,7 @@ fn two_agents_take_tasks_from_a_control_plane_on_a_third_host() {
         .map(|_| {
             let mut task = definition(
                 "awsvpc",
-                json!([{ "name": "app", "image": "busybox", "memory": 16, "command": ["sleep", "1000"] }]),
+                json!([{ "name": "app", "image": "busybox", "memory": 16, "stopTimeout": 2, "command": ["sleep", "1000"] }]),
             );
             task["cpu"] = json!("1024");
             fleet.run_task(&task)
