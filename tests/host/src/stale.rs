@@ -76,8 +76,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let failed: Vec<_> = self.cgroups.iter().filter_map(|dir| remove_cgroup(dir).err()).collect();
-        if let Err(e) = fs::remove_dir_all(&self.dir) {
-            eprintln!("test host: remove {}: {e}", self.dir.display());
+        match fs::remove_dir_all(&self.dir) {
+            // Another test process swept it between its lock file and itself.
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                eprintln!("test host: remove {}: {e}", self.dir.display());
+            }
+            _ => {}
         }
         if !failed.is_empty() {
             eprintln!("test host: control groups are left: {failed:?}");
@@ -107,7 +111,15 @@ fn sweep(base: &Path) {
         if !name.starts_with(PREFIX) || !entry.path().is_dir() {
             continue;
         }
-        let Some(_mine) = lock(&entry.path().join("lock"), FlockArg::LockExclusiveNonblock) else { continue };
+        // Never created here: its owner may be removing it at this moment, and would find it not empty.
+        let _mine = match OpenOptions::new().write(true).open(entry.path().join("lock")) {
+            Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(mine) => Some(mine),
+                Err(_) => continue,
+            },
+            // Half made or half removed, and the gate is ours: nobody is making it.
+            Err(_) => None,
+        };
         eprintln!("test host: removing {name}, whose test process is gone");
         let roots = v1_mounts().into_iter().map(|(at, _)| Path::new(CGROUP_MOUNT).join(at));
         for root in roots.chain([PathBuf::from(CGROUP_MOUNT)]) {
@@ -176,7 +188,8 @@ fn remove_cgroup(dir: &Path) -> std::io::Result<()> {
             Err(_) => {}
             Ok(()) => return Ok(()),
         }
-        for entry in fs::read_dir(dir)?.flatten().filter(|e| e.path().is_dir()) {
+        // Whoever else removes it may be done by now.
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
             remove_cgroup(&entry.path())?;
         }
         std::thread::sleep(Duration::from_millis(1));
