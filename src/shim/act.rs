@@ -188,12 +188,16 @@ impl Shim {
         }
     }
 
-    /// Reaps inits that died before their worker could say that there is one. Only while no worker runs: else the next
-    /// answer might be about the very child that was reaped.
+    /// Reaps children of whom no worker has told or will tell: processes that could not become their program, and
+    /// those of a worker that was killed. Not while a worker makes processes: its answer might be about the very child
+    /// that was reaped.
     pub(super) fn reap_strays(&mut self) {
-        while self.workers.is_empty() {
+        let makes_none = |w: &Worker| matches!(w.works_for, For::Network | For::TearDown);
+        while self.workers.iter().all(makes_none) {
             let Ok(Some(pid)) = spawn::peek_ended_child() else { return };
-            let known = self.live.iter().any(|c| c.pid == Some(pid)) || self.execs.iter().any(|e| e.is(pid));
+            let known = self.live.iter().any(|c| c.pid == Some(pid))
+                || self.execs.iter().any(|e| e.is(pid))
+                || self.workers.iter().any(|w| w.pid == pid);
             // One of ours is served by its pidfd, and calls this again.
             if known || spawn::reap(pid).is_err() {
                 return;

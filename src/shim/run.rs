@@ -119,7 +119,8 @@ impl Shim {
         std::fs::create_dir_all(dirs.state()).op("create", dirs.state())?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGTERM);
-        mask.thread_block().op("block", "SIGTERM")?;
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block().op("block", "SIGTERM and SIGCHLD")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&mask, flags).op("open", "signalfd")?;
         let listener = UnixListener::from(inherited.listener);
@@ -274,7 +275,13 @@ impl Shim {
     }
 
     fn signalled(&mut self) {
-        while let Ok(Some(_)) = self.signals.read_signal() {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            if signal.ssi_signo == Signal::SIGCHLD as u32 {
+                // Most have a pidfd that is served. One that has none must not stay: the init of a pid namespace does
+                // not end before every process in it has been reaped, those of its parent's making too.
+                self.reap_strays();
+                continue;
+            }
             let reason = "the host stops its tasks".to_owned();
             self.events.push_back(Event::Stop { generation: self.task.generation(), timeout_ms: None, reason });
         }

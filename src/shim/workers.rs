@@ -39,6 +39,7 @@ pub(super) enum For {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) works_for: For,
+    pub(super) pid: u32,
     pub(super) pidfd: OwnedFd,
     /// Until it has been heard.
     pub(super) socket: Option<OwnedFd>,
@@ -67,7 +68,7 @@ impl Worker {
         }
         let (socket, far) = message_pair()?;
         send_with(&socket, &bytes, fds)?;
-        let (_, pidfd) = spawn::respawn(
+        let (pid, pidfd) = spawn::respawn(
             own.program.as_fd(),
             "berth-runtime",
             &["worker"],
@@ -75,6 +76,7 @@ impl Worker {
         )?;
         Ok(Self {
             works_for,
+            pid,
             pidfd,
             socket: Some(socket),
             answered: false,

@@ -8,6 +8,7 @@ use berth_test_host::{TestHost, eventually};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn process(args: &[&str]) -> ExecProcess {
@@ -91,6 +92,36 @@ fn what_cannot_be_run_is_refused_with_the_code_of_shells_and_leaves_no_zombie() 
     };
     eventually("the shim to have reaped all but the container", PATIENCE, || (zombies() == 1).then_some(()));
     end(&task);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_that_cannot_be_run_does_not_keep_its_container_from_ending() {
+    let host = TestHost::new("shim-exec-strays");
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    // Whether such a process has ended before its worker is a race, closer on a busy machine, and one that the shim
+    // overlooks holds the init up.
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+        }
+        let _idle_again = Over(&over);
+        for round in 0..20 {
+            let task = started(&host, &format!("strays-{round}"));
+            refusal(task.client().exec("web", process(&["/bin/nothing"]), [null.as_fd(); 3]));
+            end(&task);
+        }
+    });
+}
+
+/// Sets the flag when it goes, also by a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
