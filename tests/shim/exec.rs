@@ -103,11 +103,11 @@ fn a_process_that_cannot_be_run_does_not_keep_its_container_from_ending() {
     // overlooks holds the init up.
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..3 {
             scope.spawn(|| while !over.load(Ordering::Relaxed) {});
         }
         let _idle_again = Over(&over);
-        for round in 0..20 {
+        for round in 0..8 {
             let task = started(&host, &format!("strays-{round}"));
             refusal(task.client().exec("web", process(&["/bin/nothing"]), [null.as_fd(); 3]));
             end(&task);
