@@ -115,6 +115,30 @@ impl Group {
         Ok(Entry { files })
     }
 
+    /// As [`Group::entry`], but into the groups at `below` this one: controllers (none is all) and path. A hierarchy that
+    /// none of them names is entered here. All of them must exist.
+    pub fn entry_below(&self, below: &[(&[String], &Path)]) -> Result<Entry, OpError> {
+        let Tree::V1(mounts) = &*self.tree else {
+            let path = below.first().map_or(Path::new(""), |(_, path)| path);
+            return self.child(path).entry();
+        };
+        let known = |name: &String| mounts.iter().any(|m| m.controllers.iter().any(|c| c.name() == name));
+        if let Some(name) = below.iter().flat_map(|(names, _)| *names).find(|name| !known(name)) {
+            return Err(OpError::new("find cgroup controller", name, io::Error::from(io::ErrorKind::NotFound)));
+        }
+        let open = |mount: &hierarchies::V1Mount| {
+            let meant = |names: &[String]| {
+                names.is_empty() || mount.controllers.iter().any(|c| names.iter().any(|n| n == c.name()))
+            };
+            let group = match below.iter().find(|(names, _)| meant(names)) {
+                Some((_, path)) => self.path.join(hierarchies::plain(path)),
+                None => self.path.clone(),
+            };
+            files::open_for_write(&mount.dir(&group).join("tasks"))
+        };
+        Ok(Entry { files: mounts.iter().map(open).collect::<Result<_, _>>()? })
+    }
+
     /// The group's directory for `CLONE_INTO_CGROUP`; `None` on v1, which does not have it (the kernel says EBADF).
     pub fn dir_fd(&self) -> Result<Option<OwnedFd>, OpError> {
         match &*self.tree {

@@ -4,15 +4,47 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// What a verb takes.
+/// One option, as it is read and as help shows it.
 #[derive(Debug, Clone, Copy)]
+pub(super) struct Opt {
+    /// Its long name.
+    pub(super) long: &'static str,
+    /// Its short name, or NUL.
+    pub(super) short: char,
+    /// What its value is called; empty for a flag.
+    pub(super) value: &'static str,
+    /// What it does.
+    pub(super) help: &'static str,
+}
+
+/// What may follow a verb's options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operands {
+    /// So many.
+    Exactly(usize),
+    /// From so many to so many.
+    Between(usize, usize),
+    /// One, and then a command line that is left alone.
+    Command,
+    /// A verb, which reads the rest.
+    Verb,
+}
+
+/// What a verb takes.
+#[derive(Debug)]
 pub(super) struct Grammar {
-    /// Options with a value: long name, short name or NUL.
-    pub(super) values: &'static [(&'static str, char)],
-    /// Options without.
-    pub(super) flags: &'static [(&'static str, char)],
-    /// How many operands may have options after them; what follows the next operand is left alone.
-    pub(super) operands: usize,
+    /// Its name, empty for the program itself.
+    pub(super) name: &'static str,
+    /// Its operands as help shows them.
+    pub(super) usage: &'static str,
+    /// What it does, in a line.
+    pub(super) about: &'static str,
+    /// What else there is to know.
+    pub(super) more: &'static str,
+    /// Its options.
+    pub(super) options: &'static [Opt],
+    /// Its operands.
+    pub(super) operands: Operands,
 }
 
 /// Options and operands of one verb.
@@ -20,6 +52,8 @@ pub(super) struct Grammar {
 pub(super) struct Args {
     values: Vec<(&'static str, OsString)>,
     flags: Vec<&'static str>,
+    /// Help is asked for, whatever else is.
+    pub(super) help: bool,
     /// In their order.
     pub(super) operands: Vec<OsString>,
 }
@@ -34,19 +68,21 @@ impl Grammar {
     pub(super) fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Result<Args, UsageError> {
         let mut found = Args::default();
         let mut args = args.into_iter();
+        // How many operands may have options after them; what follows the next one is left alone.
+        let own = match self.operands {
+            Operands::Exactly(_) | Operands::Between(..) => usize::MAX,
+            Operands::Command => 1,
+            Operands::Verb => 0,
+        };
         while let Some(arg) = args.next() {
             let bytes = arg.as_bytes();
-            if bytes == b"--" || found.operands.len() > self.operands {
-                if bytes != b"--" {
-                    found.operands.push(arg);
-                }
+            if bytes == b"--" {
                 found.operands.extend(args);
                 break;
             }
             if bytes.len() < 2 || bytes[0] != b'-' {
                 found.operands.push(arg);
-                // The first operand that is not the verb's begins a command line of the container's.
-                if found.operands.len() > self.operands {
+                if found.operands.len() > own {
                     found.operands.extend(args);
                     break;
                 }
@@ -54,7 +90,29 @@ impl Grammar {
             }
             self.option(bytes, &mut args, &mut found)?;
         }
+        if !found.help {
+            self.count(found.operands.len())?;
+        }
         Ok(found)
+    }
+
+    fn count(&self, found: usize) -> Result<(), UsageError> {
+        let name = self.name;
+        match self.operands {
+            Operands::Exactly(n) if found != n => {
+                Err(UsageError(format!("\"{name}\" requires exactly {n} argument(s), got {found}")))
+            }
+            Operands::Between(least, _) if found < least => {
+                Err(UsageError(format!("\"{name}\" requires a minimum of {least} argument(s), got {found}")))
+            }
+            Operands::Between(_, most) if found > most => {
+                Err(UsageError(format!("\"{name}\" requires a maximum of {most} argument(s), got {found}")))
+            }
+            Operands::Command if found == 0 => {
+                Err(UsageError(format!("\"{name}\" requires a minimum of 1 argument(s), got 0")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn option(
@@ -67,27 +125,33 @@ impl Grammar {
             Some(at) => (&bytes[..at], Some(&bytes[at + 1..])),
             None => (bytes, None),
         };
-        let is = |(long, short): &&(&'static str, char)| match name {
-            [b'-', b'-', name @ ..] => name == long.as_bytes(),
-            [b'-', name] => *name == *short as u8,
+        let is = |opt: &&Opt| match name {
+            [b'-', b'-', name @ ..] => name == opt.long.as_bytes(),
+            [b'-', name] => *name == opt.short as u8,
             // runc's parser takes one dash for two.
-            [b'-', name @ ..] => name == long.as_bytes(),
+            [b'-', name @ ..] => name == opt.long.as_bytes(),
             _ => false,
         };
-        if let Some((long, _)) = self.values.iter().find(is) {
+        let Some(opt) = self.options.iter().find(is) else {
+            if matches!(bytes, b"--help" | b"-help" | b"-h") {
+                found.help = true;
+                return Ok(());
+            }
+            return Err(UsageError(format!("unknown option `{}`", OsStr::from_bytes(name).display())));
+        };
+        let long = opt.long;
+        if !opt.value.is_empty() {
             let value = match inline {
                 Some(value) => OsString::from_vec(value.to_vec()),
                 None => rest.next().ok_or_else(|| UsageError(format!("option --{long} needs a value")))?,
             };
             found.values.push((long, value));
-        } else if let Some((long, _)) = self.flags.iter().find(is) {
-            match inline {
-                None | Some(b"true" | b"1") => found.flags.push(long),
-                Some(b"false" | b"0") => found.flags.retain(|f| f != long),
-                Some(_) => return Err(UsageError(format!("option --{long} is true or false"))),
-            }
-        } else {
-            return Err(UsageError(format!("unknown option `{}`", OsStr::from_bytes(name).display())));
+            return Ok(());
+        }
+        match inline {
+            None | Some(b"true" | b"1") => found.flags.push(long),
+            Some(b"false" | b"0") => found.flags.retain(|f| *f != long),
+            Some(_) => return Err(UsageError(format!("option --{long} is true or false"))),
         }
         Ok(())
     }
@@ -114,6 +178,12 @@ impl Args {
         .collect()
     }
 
+    /// All parts between commas of all values of an option.
+    pub(super) fn list(&self, name: &str) -> Result<Vec<String>, UsageError> {
+        let texts = self.texts(name)?;
+        Ok(texts.iter().flat_map(|t| t.split(',')).map(|part| part.trim().to_owned()).collect())
+    }
+
     /// Whether a flag is set.
     pub(super) fn flag(&self, name: &str) -> bool {
         self.flags.contains(&name)
@@ -132,7 +202,20 @@ impl Args {
 mod tests {
     use super::*;
 
-    const EXEC: Grammar = Grammar { values: &[("user", 'u'), ("env", 'e')], flags: &[("tty", 't')], operands: 1 };
+    const fn opt(long: &'static str, short: char, value: &'static str) -> Opt {
+        Opt { long, short, value, help: "" }
+    }
+
+    const EXEC: Grammar = Grammar {
+        name: "exec",
+        usage: "",
+        about: "",
+        more: "",
+        options: &[opt("user", 'u', "USER"), opt("env", 'e', "ENV"), opt("tty", 't', "")],
+        operands: Operands::Command,
+    };
+
+    const KILL: Grammar = Grammar { name: "kill", operands: Operands::Between(1, 2), ..EXEC };
 
     fn parse(args: &[&str]) -> Result<Args, UsageError> {
         EXEC.parse(args.iter().map(OsString::from))
@@ -161,5 +244,20 @@ mod tests {
     fn what_is_not_an_option_is_refused() {
         assert!(parse(&["--nope", "id"]).is_err());
         assert!(parse(&["id", "--user"]).is_err());
+    }
+
+    #[test]
+    fn operands_are_counted_unless_help_is_asked_for() {
+        let kill = |args: &[&str]| KILL.parse(args.iter().map(OsString::from));
+        assert!(kill(&["id", "TERM"]).is_ok());
+        assert!(kill(&[]).unwrap_err().0.contains("minimum of 1"));
+        assert!(kill(&["id", "TERM", "more"]).unwrap_err().0.contains("maximum of 2"));
+        assert!(kill(&["--help"]).unwrap().help);
+        assert!(parse(&[]).is_err());
+    }
+
+    #[test]
+    fn a_list_is_of_commas_and_of_repetitions() {
+        assert_eq!(parse(&["-e", "1,2", "-e", "3", "id"]).unwrap().list("env").unwrap(), ["1", "2", "3"]);
     }
 }

@@ -1,33 +1,69 @@
 //! Errors where the caller looks for them: standard error, and the file of `--log` in the format of `--log-format`.
 
+use super::args::{Args, UsageError};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where errors go besides standard error.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Log {
     /// The file of `--log`.
-    pub(super) file: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// Lines of JSON, as containerd and podman read them.
-    pub(super) json: bool,
+    json: bool,
+    /// What is done is told too.
+    debug: bool,
 }
 
 impl Log {
+    /// Takes over what the options before the verb say. The file is taken first, so that the rest can be complained of.
+    pub(super) fn configure(&mut self, global: &Args) -> Result<(), UsageError> {
+        self.file = global.value("log").filter(|path| !path.is_empty()).map(Into::into);
+        self.debug = global.flag("debug");
+        match global.text("log-format")? {
+            Some("json") => self.json = true,
+            None | Some("text" | "") => {}
+            Some(other) => return Err(UsageError(format!("invalid log-format: {other}"))),
+        }
+        Ok(())
+    }
+
     /// Tells an error. In the file it is the last line, which is the one that callers show.
     pub(super) fn error(&self, message: &str) {
+        if self.file.is_none() && self.json {
+            eprintln!("{}", self.line("error", message));
+            return;
+        }
         eprintln!("berth-runtime: {message}");
+        self.append("error", message);
+    }
+
+    /// Tells what is done, where that is asked for.
+    pub(super) fn debug(&self, message: &str) {
+        if !self.debug {
+            return;
+        }
+        match self.file {
+            Some(_) => self.append("debug", message),
+            None => eprintln!("{}", self.line("debug", message)),
+        }
+    }
+
+    fn append(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
-        let time = rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
-        let line = if self.json {
-            serde_json::json!({"level": "error", "msg": message, "time": time}).to_string()
-        } else {
-            format!("time=\"{time}\" level=error msg={message:?}")
-        };
         // Nobody is left to tell when the log cannot be written.
         if let Ok(mut file) = File::options().create(true).append(true).open(path) {
-            let _ = writeln!(file, "{line}");
+            let _ = file.write_all(format!("{}\n", self.line(level, message)).as_bytes());
+        }
+    }
+
+    fn line(&self, level: &str, message: &str) -> String {
+        let time = rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64);
+        match self.json {
+            true => serde_json::json!({"level": level, "msg": message, "time": time}).to_string(),
+            false => format!("time=\"{time}\" level={level} msg={message:?}"),
         }
     }
 }

@@ -1,15 +1,25 @@
 //! The OCI verbs, and the entry points of the shim and its workers.
 //!
 //! The command line is runc's, parsed by hand: options of the program, a verb, options of the verb. Standard output
-//! holds what was asked for, standard error the reasons; exit codes are runc's (1 when a verb failed, the container's
-//! own for `run` and `exec`).
+//! holds what was asked for, standard error the reasons; exit codes are runc's (1 when a verb failed, 255 when a process
+//! of `exec` could not be started, the process's own for `run` and `exec`).
+//!
+//! ```text
+//! verbs (the table of options) ─→ args (parser), help
+//!        oci: options of the program ─→ create run kill …, exec, show, features ─→ container
+//! ```
 
 mod args;
+mod console;
+mod exec;
+mod features;
+mod help;
 mod log;
 pub mod node_net;
 mod oci;
 pub mod shim;
 mod show;
+mod verbs;
 pub mod worker;
 
 use std::ffi::OsString;

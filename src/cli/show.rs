@@ -1,70 +1,104 @@
-//! Verbs that only show something: `state`, `list`, `ps`, `spec`, `features`.
+//! Verbs that only show something: `state`, `list`, `ps`, `spec`.
 
 use super::args::{Args, UsageError};
 use super::log::rfc3339;
 use super::oci::CliError;
 use crate::container::state::{Record, StateError, Status, Table, group};
 use crate::errno::OpContext;
+use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-fn print(value: &Value) {
-    println!("{value:#}");
+/// Prints a document over several lines.
+pub(super) fn print(value: &impl Serialize) {
+    println!("{}", serde_json::to_string_pretty(value).expect("keys are strings"));
 }
 
-fn document(record: &Record, status: Status) -> Value {
-    // The pid of a process that has ended may be another's by now.
-    let pid = if status == Status::Stopped { 0 } else { record.pid };
-    json!({
-        "ociVersion": record.oci_version,
-        "id": record.id,
-        "pid": pid,
-        "status": status,
-        "bundle": record.bundle,
-        "rootfs": record.rootfs,
-        "created": rfc3339(record.created_ms),
-        "annotations": record.annotations,
-        "owner": "",
-    })
+/// The state of a container as the specification has it, with what runc adds: `rootfs`, `created` and `owner`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    pid: u32,
+    status: Status,
+    bundle: &'a Path,
+    rootfs: &'a Path,
+    created: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+    owner: String,
+}
+
+fn document(record: &Record, status: Status, owner: String) -> State<'_> {
+    State {
+        oci_version: &record.oci_version,
+        id: &record.id,
+        // The pid of a process that has ended may be another's by now.
+        pid: if status == Status::Stopped { 0 } else { record.pid },
+        status,
+        bundle: &record.bundle,
+        rootfs: &record.rootfs,
+        created: rfc3339(record.created_ms),
+        annotations: &record.annotations,
+        owner,
+    }
 }
 
 /// `state ID`.
 pub(super) fn state(table: &Table, id: &str) -> Result<(), CliError> {
     let record = table.read(id)?;
-    print(&document(&record, table.status(&record)?));
+    print(&document(&record, table.status(&record)?, String::new()));
     Ok(())
 }
 
 /// `list`.
 pub(super) fn list(table: &Table, args: &Args) -> Result<(), CliError> {
-    let mut found = Vec::new();
+    let mut records = Vec::new();
     for id in table.ids()? {
-        match table.read(&id) {
-            Ok(record) => found.push((table.status(&record)?, record)),
+        match table.read(&id).and_then(|record| Ok((table.status(&record)?, table.owner(&id)?, record))) {
+            Ok(found) => records.push(found),
             // Deleted meanwhile, or being created.
             Err(StateError::Missing(_)) => {}
             Err(e) => return Err(e.into()),
         }
     }
+    let found: Vec<State<'_>> =
+        records.iter().map(|(status, owner, record)| document(record, *status, user_name(*owner))).collect();
     if args.flag("quiet") {
-        found.iter().for_each(|(_, record)| println!("{}", record.id));
+        found.iter().for_each(|state| println!("{}", state.id));
         return Ok(());
     }
     match args.text("format")? {
-        Some("json") => print(&found.iter().map(|(status, record)| document(record, *status)).collect()),
-        None | Some("table") => {
-            let width = found.iter().map(|(_, r)| r.id.len()).max().unwrap_or(0).max(11);
-            println!("{:width$} {:11} {:11} {:40} CREATED", "ID", "PID", "STATUS", "BUNDLE");
-            for (status, r) in &found {
-                let pid = if *status == Status::Stopped { 0 } else { r.pid };
-                let (status, bundle, created) =
-                    (status.to_string(), r.bundle.display().to_string(), rfc3339(r.created_ms));
-                println!("{:width$} {pid:<11} {status:11} {bundle:40} {created}", r.id);
-            }
-        }
-        Some(other) => return Err(UsageError(format!("--format: got `{other}`, it is table or json")).into()),
+        Some("json") => println!("{}", serde_json::to_string(&found).expect("keys are strings")),
+        None | Some("table") => print!("{}", table_of(&found)),
+        Some(other) => return Err(UsageError(format!("invalid format option: `{other}` is not table or json")).into()),
     }
     Ok(())
+}
+
+/// The name of a user of the host, or `#` and the number.
+fn user_name(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let entry = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid.to_string()));
+    entry.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{uid}"), str::to_owned)
+}
+
+/// Columns as wide as what is in them.
+fn table_of(states: &[State<'_>]) -> String {
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
+    rows.extend(states.iter().map(|s| {
+        let (pid, bundle) = (s.pid.to_string(), s.bundle.display().to_string());
+        [s.id.to_owned(), pid, s.status.to_string(), bundle, s.created.clone(), s.owner.clone()]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0).max(9) + 3;
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<String>() + &row[5] + "\n"
+    };
+    rows.iter().map(line).collect()
 }
 
 /// `ps ID`: the processes of a container, by their pids on the host.
@@ -85,59 +119,21 @@ pub(super) fn ps(table: &Table, args: &Args) -> Result<(), CliError> {
     Ok(())
 }
 
-/// `features`: what this runtime knows, whatever the machine lacks.
-pub(super) fn features() -> Result<(), CliError> {
-    print(&json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": crate::spec::OCI_VERSION,
-        "hooks": [],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "lazytime", "noatime", "nodev",
-            "nodiratime", "noexec", "norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind",
-            "rdev", "rdiratime", "relatime", "rexec", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime",
-            "rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave",
-            "rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "slave", "strictatime", "suid",
-            "symfollow", "sync", "unbindable"
-        ],
-        "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
-            "capabilities": caps::all().iter().map(ToString::to_string).collect::<std::collections::BTreeSet<_>>(),
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
-            "seccomp": {
-                "enabled": true,
-                "actions": [
-                    "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-                    "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"
-                ],
-                "operators": [
-                    "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
-                    "SCMP_CMP_NE"
-                ],
-                "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"],
-                "knownFlags": [
-                    "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
-                    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
-                ]
-            },
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false},
-            "mountExtensions": {"idmap": {"enabled": false}}
-        },
-        "potentiallyUnsafeConfigAnnotations": []
-    }));
-    Ok(())
-}
-
 /// `spec`: a config.json to begin with.
 pub(super) fn spec(args: &Args) -> Result<(), CliError> {
-    if args.flag("rootless") {
-        return Err(UsageError("--rootless: user namespaces are not supported yet".into()).into());
-    }
     let dir = Path::new(args.value("bundle").unwrap_or(".".as_ref()));
     let path = dir.join("config.json");
-    let mut file = std::fs::File::options().write(true).create_new(true).open(&path).op("make", &path)?;
-    let text = format!("{:#}\n", example());
+    let mut file = match std::fs::File::options().write(true).create_new(true).open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(UsageError("File config.json exists. Remove it first".into()).into());
+        }
+        other => other.op("make", &path)?,
+    };
+    let mut document = example();
+    if args.flag("rootless") {
+        make_rootless(&mut document, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    }
+    let text = format!("{document:#}\n");
     std::io::Write::write_all(&mut file, text.as_bytes()).op("write", &path)?;
     Ok(())
 }
@@ -186,10 +182,64 @@ fn example() -> Value {
     })
 }
 
+/// Makes of the example a container that a user can run who is not root: root inside is that user, who has the network
+/// of the host and no control groups, and may not mount a sysfs of his own.
+fn make_rootless(document: &mut Value, uid: u32, gid: u32) {
+    let linux = &mut document["linux"];
+    linux["namespaces"] = json!([{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}, {"type": "user"}]);
+    linux["uidMappings"] = json!([{"containerID": 0, "hostID": uid, "size": 1}]);
+    linux["gidMappings"] = json!([{"containerID": 0, "hostID": gid, "size": 1}]);
+    if let Some(linux) = linux.as_object_mut() {
+        linux.remove("resources");
+    }
+    let Some(mounts) = document["mounts"].as_array_mut() else { return };
+    for mount in mounts {
+        if mount["destination"] == "/sys" {
+            *mount = json!({"destination": "/sys", "type": "none", "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
+        }
+        if let Some(options) = mount["options"].as_array_mut() {
+            // There is no other id inside.
+            options.retain(|o| !o.as_str().is_some_and(|o| o.starts_with("gid=") || o.starts_with("uid=")));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     #[test]
     fn the_example_is_a_document_that_this_runtime_takes() {
-        crate::spec::parse(super::example().to_string().as_bytes()).unwrap();
+        crate::spec::parse(example().to_string().as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn the_rootless_example_maps_root_to_the_caller_and_has_no_groups_of_others() {
+        let mut document = example();
+        make_rootless(&mut document, 1000, 1001);
+        assert_eq!(document["linux"]["uidMappings"][0]["hostID"], json!(1000));
+        assert_eq!(document["linux"]["gidMappings"][0]["hostID"], json!(1001));
+        let text = document.to_string();
+        assert!(text.contains(r#""user""#) && !text.contains("gid=5") && !text.contains("sysfs"), "{text}");
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_container() {
+        let record = Record {
+            oci_version: "1.0.2".into(),
+            id: "c".into(),
+            pid: 7,
+            start_time: 0,
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            cgroup: "c".into(),
+            created_ms: 0,
+            annotations: BTreeMap::new(),
+            shares_pids: false,
+        };
+        let text = table_of(&[document(&record, Status::Stopped, "root".into())]);
+        let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_ascii_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+        assert_eq!(rows[1], ["c", "0", "stopped", "/b", "1970-01-01T00:00:00.000Z", "root"]);
     }
 }

@@ -1,6 +1,8 @@
 //! `create`: a container whose init waits at the gate. A failure takes everything back.
 
+use super::console::{self, TerminalTo};
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
+use super::notify;
 use super::resources;
 use super::state::{Record, Slot, StateError, Table, group, start_time};
 use crate::cgroup::Group;
@@ -8,6 +10,7 @@ use crate::errno::{OpContext, OpError};
 use crate::spec::Plan;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,8 +24,18 @@ pub struct Create<'a> {
     pub bundle: &'a Path,
     /// Where its init's pid is written for the caller.
     pub pid_file: Option<&'a Path>,
-    /// Descriptors from 3 on that the program inherits.
+    /// Sockets of the service manager's from 3 on that the program inherits and is told of.
+    pub listen_fds: u32,
+    /// Descriptors after those that the program inherits.
     pub preserve: u32,
+    /// Where a terminal of the program goes.
+    pub terminal: TerminalTo,
+    /// The root is changed by mount and chroot.
+    pub no_pivot: bool,
+    /// The program gets a session keyring of its own.
+    pub new_keyring: bool,
+    /// The host's service manager wants to hear when the program is ready.
+    pub notify: bool,
     /// Standard streams of the program.
     pub stdio: [BorrowedFd<'a>; 3],
 }
@@ -55,14 +68,37 @@ pub struct Created {
 /// Creates a container.
 pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
-    let plan = read_plan(&bundle)?;
+    let mut plan = plan_of(&bundle, c)?;
     let slot = table.claim(c.id)?;
+    if c.notify
+        && let Err(e) = notify::prepare(&mut plan, &slot.notify())
+    {
+        return Err(undo(slot, None, e.into()));
+    }
     let made = fifo(&slot.gate()).and_then(|gate| Ok((gate, fifo(&slot.report())?)));
     let (gate, report) = match made {
         Ok(ends) => ends,
         Err(e) => return Err(undo(slot, None, e.into())),
     };
     create_in(slot, &plan, &bundle, c, gate.as_fd(), report.as_fd())
+}
+
+/// The bundle's plan, with what the caller adds to it.
+pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<Plan, VerbError> {
+    let mut plan = read_plan(bundle)?;
+    if let Some(process) = &mut plan.process {
+        c.terminal.fits(process.terminal)?;
+        if c.terminal == TerminalTo::Caller && process.terminal {
+            process.console_size = process.console_size.or_else(console::callers_size);
+        }
+        if c.listen_fds > 0 {
+            process.env.retain(|entry| !entry.to_bytes().starts_with(b"LISTEN_"));
+            for entry in [format!("LISTEN_FDS={}", c.listen_fds), "LISTEN_PID=1".into()] {
+                process.env.push(CString::new(entry).expect("digits hold no NUL"));
+            }
+        }
+    }
+    Ok(plan)
 }
 
 /// As [`create`], with the slot claimed and the gate chosen by the caller.
@@ -109,7 +145,9 @@ fn make(
         sibling: false,
         gate,
         report,
-        preserve: c.preserve,
+        preserve: c.listen_fds + c.preserve,
+        no_pivot: c.no_pivot,
+        new_keyring: c.new_keyring,
     };
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
@@ -137,6 +175,7 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
         cgroup: group.path().into(),
         created_ms: since_epoch.as_millis() as u64,
         annotations: plan.annotations.clone(),
+        shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
     }
 }
 

@@ -18,7 +18,7 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
     let record = match slot.read() {
         Ok(record) => record,
         // A create that was killed before it had anything to record.
-        Err(StateError::Missing(_)) if force => return Ok(slot.remove()?),
+        Err(StateError::Missing(_)) => return Ok(slot.remove()?),
         Err(e) => return Err(e.into()),
     };
     let group = group(&record.cgroup)?;

@@ -18,7 +18,7 @@ use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
 use crate::security::seccomp::Filter;
-use crate::spec::{Plan, Process, SpecError};
+use crate::spec::{Capabilities, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
 use crate::sys::{fd, pidfd};
 use nix::fcntl::OFlag;
@@ -40,6 +40,8 @@ pub struct Exec<'a> {
     pub pidfd: BorrowedFd<'a>,
     /// The container's group.
     pub cgroup: &'a Group,
+    /// Groups below the container's to run in, in place of it.
+    pub subgroups: &'a [Subgroup],
     /// The process.
     pub process: ExecRequest,
     /// Standard streams; with a terminal they are used until there is one.
@@ -48,6 +50,15 @@ pub struct Exec<'a> {
     pub sibling: bool,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
+}
+
+/// A group below a container's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subgroup {
+    /// The version 1 controllers it is meant for; none is all.
+    pub controllers: Vec<String>,
+    /// Its path below the container's group.
+    pub path: PathBuf,
 }
 
 /// A process as a person or a client asks for it.
@@ -63,6 +74,14 @@ pub struct ExecRequest {
     pub user: Option<String>,
     /// Give it a terminal of its own.
     pub tty: bool,
+    /// Rows and columns of its terminal, where the document does not say.
+    pub console_size: Option<(u16, u16)>,
+    /// Further groups.
+    pub additional_gids: Vec<u32>,
+    /// Further capabilities, by name.
+    pub capabilities: Vec<String>,
+    /// Nothing it executes can gain privileges; else as the container has it.
+    pub no_new_privileges: bool,
     /// A whole process document, of which the fields above change parts.
     pub document: Option<Process>,
 }
@@ -74,11 +93,11 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let root = container_root(e)?;
     let process = process(&plan, &e.process, root.as_fd())?;
     drop(root);
-    let cgroup_dir = e.cgroup.dir_fd()?;
+    let (cgroup_dir, entry) = way_into_group(e)?;
     let mut joining = Joining {
         process,
         filter: program::filter(&plan)?,
-        entry: if cgroup_dir.is_some() { None } else { Some(e.cgroup.entry()?) },
+        entry,
         pidfd: e.pidfd,
         stdio: e.stdio,
         preserve: e.preserve,
@@ -104,6 +123,22 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
                 let _ = pidfd::wait(&child.pidfd);
             }
             Err(error)
+        }
+    }
+}
+
+/// What the process enters its group by: a directory for clone3, or on version 1 the way in for itself.
+fn way_into_group(e: &Exec<'_>) -> Result<(Option<OwnedFd>, Option<Entry>), LaunchError> {
+    let bad = |problem: String| SpecError { field: "--cgroup".into(), problem };
+    let v2 = e.cgroup.dir_fd()?;
+    match (e.subgroups, v2) {
+        ([], Some(dir)) => Ok((Some(dir), None)),
+        ([], None) => Ok((None, Some(e.cgroup.entry()?))),
+        ([only], Some(_)) if only.controllers.is_empty() => Ok((e.cgroup.child(&only.path).dir_fd()?, None)),
+        (_, Some(_)) => Err(bad("version 2 has one hierarchy, so one path without controllers".into()).into()),
+        (some, None) => {
+            let below: Vec<_> = some.iter().map(|s| (s.controllers.as_slice(), s.path.as_path())).collect();
+            Ok((None, Some(e.cgroup.entry_below(&below)?)))
         }
     }
 }
@@ -191,7 +226,29 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
         }
     }
     process.terminal |= request.tty;
+    process.console_size = process.console_size.or(request.console_size);
+    process.no_new_privileges |= request.no_new_privileges;
+    process.additional_gids.extend(&request.additional_gids);
+    for name in &request.capabilities {
+        add_capability(&mut process.capabilities, name).map_err(|problem| bad("capability", problem))?;
+    }
     Ok(process)
+}
+
+/// As runc does it: in force, and kept by the programs of other users only where the document lets some be inherited.
+fn add_capability(sets: &mut Capabilities, name: &str) -> Result<(), String> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let found: caps::Capability = full.parse().map_err(|_| format!("there is no `{name}`"))?;
+    let bit = found.bitmask();
+    sets.bounding |= bit;
+    sets.effective |= bit;
+    sets.permitted |= bit;
+    if sets.inheritable != 0 {
+        sets.inheritable |= bit;
+        sets.ambient |= bit;
+    }
+    Ok(())
 }
 
 fn change_user(process: &mut Process, user: user::User) {
@@ -206,4 +263,20 @@ fn change_user(process: &mut Process, user: user::User) {
     process.uid = user.uid;
     process.gid = user.gid;
     process.additional_gids = user.additional_gids;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_is_added_to_what_is_in_force() {
+        let mut sets = Capabilities::default();
+        add_capability(&mut sets, "net_admin").unwrap();
+        add_capability(&mut sets, "CAP_CHOWN").unwrap();
+        let both = caps::Capability::CAP_NET_ADMIN.bitmask() | caps::Capability::CAP_CHOWN.bitmask();
+        assert_eq!((sets.bounding, sets.effective, sets.permitted), (both, both, both));
+        assert_eq!((sets.inheritable, sets.ambient), (0, 0));
+        assert!(add_capability(&mut sets, "CAP_NOPE").is_err());
+    }
 }

@@ -30,7 +30,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>) -> Result<(CString, Option<Own
     };
     let plan = prepared.plan;
     kernel(plan, &rootfs).at(Stage::Kernel)?;
-    conceal(plan, rootfs).at(Stage::Rootfs)?;
+    conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
     let program = program::prepare(&mut prepared.process, prepared.filter.as_ref())?;
     Ok((program, terminal))
 }
@@ -63,7 +63,8 @@ fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
     if let Some(netns) = prepared.netns {
         enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
     }
-    match new_session_keyring(&prepared.keyring) {
+    let Some(keyring) = &prepared.keyring else { return Ok(()) };
+    match new_session_keyring(keyring) {
         // A kernel or a seccomp filter around us without keyrings: there is nothing to leak then.
         Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             Err(e).op("make", "a session keyring")
@@ -129,13 +130,16 @@ fn kernel(plan: &Plan, rootfs: &Rootfs) -> Result<(), OpError> {
     rootfs.set_sysctl(&plan.sysctl)
 }
 
-fn conceal(plan: &Plan, rootfs: Rootfs) -> Result<(), OpError> {
+fn conceal(plan: &Plan, rootfs: Rootfs, no_pivot: bool) -> Result<(), OpError> {
     rootfs.mask(&plan.masked_paths)?;
     rootfs.protect(&plan.readonly_paths)?;
     if plan.root_readonly {
         rootfs.make_readonly()?;
     }
-    rootfs.enter(plan.root_propagation)
+    match no_pivot {
+        false => rootfs.enter(plan.root_propagation),
+        true => rootfs.enter_by_chroot(plan.root_propagation),
+    }
 }
 
 /// The name of a container's session keyring.

@@ -22,6 +22,13 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
         }
         return Ok(());
     }
+    if record.shares_pids && signal == libc::SIGKILL {
+        // What the init leaves behind is the container's as well, and nothing else ends it.
+        let group = group(&record.cgroup)?;
+        if group.populated()? {
+            return Ok(group.kill()?);
+        }
+    }
     if status == Status::Stopped {
         return Err(StateError::Wrong { verb: "kill", status }.into());
     }

@@ -49,6 +49,10 @@ pub struct Launch<'a> {
     pub report: BorrowedFd<'a>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
+    /// The root is changed by mount and chroot, for roots that pivot_root(2) does not leave: the initial ramdisk.
+    pub no_pivot: bool,
+    /// The program gets a session keyring of its own instead of the caller's.
+    pub new_keyring: bool,
 }
 
 /// A container's init that waits at the gate.
@@ -80,7 +84,7 @@ pub enum LaunchError {
     #[error("prepare container")]
     Prepare(#[from] OpError),
     /// The init said why it failed.
-    #[error("start container process")]
+    #[error("unable to start container process")]
     Init(#[from] InitError),
     /// The init died without a word: killed, for want of memory more often than not.
     #[error("container process ended before it was ready")]
@@ -111,7 +115,9 @@ pub(super) struct Prepared<'a> {
     /// `CLONE_NEW*`, path and descriptor of namespaces to join.
     pub(super) joined: Vec<(i32, PathBuf, OwnedFd)>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
-    pub(super) keyring: CString,
+    /// The name of its session keyring, where it gets one.
+    pub(super) keyring: Option<CString>,
+    pub(super) no_pivot: bool,
     pub(super) gate: BorrowedFd<'a>,
     pub(super) preserve: u32,
 }
@@ -149,7 +155,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         netns: l.netns,
         joined: open_namespaces(l, plan)?,
         stdio: l.stdio,
-        keyring: init::keyring_name(l.id),
+        keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
+        no_pivot: l.no_pivot,
         gate: l.gate,
         preserve: l.preserve,
     };

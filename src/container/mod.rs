@@ -11,6 +11,7 @@
 //! Failure arrows: what the init cannot do is an [`report::InitError`] to whoever launched it; whoever launched takes
 //! back what it made (group, record) and tells the first error. The init's mounts and namespaces die with it.
 
+pub mod console;
 pub mod create;
 pub mod delete;
 pub mod exec;
@@ -18,6 +19,7 @@ pub mod foreground;
 mod init;
 pub mod kill;
 pub mod launch;
+pub mod notify;
 mod program;
 pub mod report;
 pub mod resources;

@@ -188,7 +188,11 @@ fn find(process: &Process) -> Result<CString, OpError> {
             Err(_) => {}
         }
     }
-    Err(refused).op("find program", object)
+    match refused.kind() {
+        // What callers look for.
+        io::ErrorKind::NotFound => Err(refused).op("executable file not found in $PATH: exec", object),
+        _ => Err(refused).op("exec", object),
+    }
 }
 
 fn runnable(path: &CStr) -> io::Result<()> {

@@ -1,12 +1,16 @@
 //! `run`: create, start, and unless detached wait and delete, without the files that verbs of other processes need.
 
-use super::create::{Create, Created, VerbError, create_in};
+use super::console::{Console, TerminalTo};
+use super::create::{Create, Created, VerbError, create_in, plan_of};
 use super::delete;
 use super::foreground::Foreground;
-use super::launch::{Launched, read_plan, read_report};
-use super::state::Table;
+use super::launch::{Launched, read_report};
+use super::notify;
+use super::notify::Listener;
+use super::state::{Slot, Table};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
+use crate::spec::Plan;
 use crate::sys::pidfd;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,26 +20,38 @@ pub struct Running {
     launched: Launched,
     group: Group,
     foreground: Foreground,
+    listener: Option<Listener>,
 }
 
 /// Creates a container and starts it.
 pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
-    let plan = read_plan(&bundle)?;
+    let mut plan = plan_of(&bundle, c)?;
     let slot = table.claim(c.id)?;
-    let prepared = Foreground::new().and_then(|foreground| Ok((foreground, pipe()?, pipe()?)));
-    let (foreground, (gate, open_gate), (report, told)) = match prepared {
+    let prepared = Foreground::new().and_then(|foreground| {
+        let notify = prepare_notify(&slot, &mut plan, c)?;
+        Ok((foreground, notify, pipe()?, pipe()?))
+    });
+    let (foreground, listener, (gate, open_gate), (report, told)) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => {
             let _ = slot.remove();
             return Err(e.into());
         }
     };
-    let Created { slot, launched, group } = create_in(slot, &plan, &bundle, c, gate.as_fd(), told.as_fd())?;
+    let Created { slot, mut launched, group } = create_in(slot, &plan, &bundle, c, gate.as_fd(), told.as_fd())?;
     drop(told);
-    let started = nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id).map_err(VerbError::from);
-    match started.and_then(|_| read_report(report).map_err(VerbError::from)) {
-        Ok(()) => Ok(Running { launched, group, foreground }),
+    let mut foreground = foreground;
+    let shown = match (c.terminal, launched.terminal.take()) {
+        (TerminalTo::Caller, Some(master)) => Console::attach(master).map(|console| foreground.show(console)),
+        (_, terminal) => {
+            launched.terminal = terminal;
+            Ok(())
+        }
+    };
+    let started = shown.and_then(|()| nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id));
+    match started.map_err(VerbError::from).and_then(|_| read_report(report).map_err(VerbError::from)) {
+        Ok(()) => Ok(Running { launched, group, foreground, listener }),
         Err(e) => {
             let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
             let _ = pidfd::wait(&launched.pidfd);
@@ -43,6 +59,15 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
             Err(e)
         }
     }
+}
+
+/// Shares a directory with the container where the service manager wants to hear from it, and listens there.
+fn prepare_notify(slot: &Slot, plan: &mut Plan, c: &Create<'_>) -> Result<Option<Listener>, OpError> {
+    if !c.notify {
+        return Ok(None);
+    }
+    notify::prepare(plan, &slot.notify())?;
+    Listener::open(&slot.notify())
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), OpError> {
@@ -60,8 +85,22 @@ impl Running {
         self.launched.pid
     }
 
+    /// Means its init and no later process.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.launched.pidfd
+    }
+
+    /// For who does not wait for the end: waits until the program is ready, where the service manager wants to hear it.
+    pub fn wait_ready(&mut self) -> Result<(), VerbError> {
+        match self.listener.take() {
+            Some(listener) => Ok(listener.wait(self.launched.pid, &self.launched.pidfd)?),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for the init, hands on the signals that come meanwhile, and gives the exit code as shells tell it.
-    pub fn wait(&self) -> Result<i32, VerbError> {
+    pub fn wait(&mut self) -> Result<i32, VerbError> {
+        self.foreground.listen(self.listener.take());
         Ok(self.foreground.wait(&self.launched.pidfd)?)
     }
 

@@ -2,6 +2,7 @@
 
 use super::create::VerbError;
 use super::launch::read_report;
+use super::notify::Listener;
 use super::state::{StateError, Status, Table};
 use crate::errno::OpContext;
 use nix::fcntl::OFlag;
@@ -17,6 +18,7 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
     if status != Status::Created {
         return Err(StateError::Wrong { verb: "start", status }.into());
     }
+    let listener = Listener::open(&slot.notify())?;
     let (gate, report) = (slot.gate(), slot.report());
     // Before the gate opens, or the init's end of the report could be closed before ours is open.
     let hears = nix::fcntl::open(&report, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
@@ -29,5 +31,13 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
     let result = read_report(hears);
     let _ = std::fs::remove_file(&gate);
     let _ = std::fs::remove_file(&report);
-    Ok(result?)
+    result?;
+    match listener {
+        Some(listener) => {
+            // Others may use the container until it is ready.
+            drop(slot);
+            Ok(listener.wait_for(record.pid)?)
+        }
+        None => Ok(()),
+    }
 }

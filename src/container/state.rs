@@ -5,12 +5,14 @@
 //! ROOT/ID/lock         record lock (fcntl) held by the verb that changes the container
 //! ROOT/ID/gate         FIFO: exists until the container is started; a byte in it lets the init go
 //! ROOT/ID/report       FIFO: what the init says after the gate
+//! ROOT/ID/notify/      the socket for sd_notify(3), shared with the container; only where the service manager listens
 //!
 //! creating ──create──→ created ──start──→ running ⇄ paused
 //!  (record, no pid)       └──────────┬───────┴── init ends ──→ stopped ──delete──→ gone
 //! ```
 //! What a container is doing is never stored: it follows from the init (alive or not, by pid and start time), the gate
-//! (there or not) and the freezer.
+//! (there or not) and the freezer. A record without a pid is of a container in the making, as long as a verb holds the
+//! lock; else its create was killed, and it is stopped.
 
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
@@ -36,7 +38,7 @@ pub enum StateError {
     #[error("container does not exist: `{0}`")]
     Missing(String),
     /// It is in a state in which the verb means nothing.
-    #[error("cannot {verb} a container that is {status}")]
+    #[error("{}", refusal(verb, *status))]
     Wrong {
         /// What was asked.
         verb: &'static str,
@@ -84,6 +86,20 @@ impl std::fmt::Display for Status {
     }
 }
 
+/// Callers look for some of these texts, which are runc's.
+fn refusal(verb: &str, status: Status) -> String {
+    match (verb, status) {
+        ("start", Status::Running) => "cannot start an already running container".into(),
+        ("start", Status::Stopped) => "cannot start a container that has stopped".into(),
+        ("kill" | "pause", Status::Stopped) => "container not running".into(),
+        ("resume", Status::Created | Status::Running | Status::Stopped) => "container not paused".into(),
+        ("exec", Status::Paused) => "cannot exec in a paused container (use --ignore-paused to override)".into(),
+        ("exec", _) => format!("cannot exec in a {status} container"),
+        ("delete", _) => format!("cannot delete container that is not stopped: {status}"),
+        _ => format!("cannot {verb} a container that is {status}"),
+    }
+}
+
 /// What is known of a container for good, once it is created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -105,6 +121,9 @@ pub struct Record {
     pub created_ms: u64,
     /// Annotations of the document.
     pub annotations: BTreeMap<String, String>,
+    /// It has no pid namespace of its own, so that its processes outlive its init.
+    #[serde(default)]
+    pub shares_pids: bool,
 }
 
 /// The table.
@@ -163,9 +182,20 @@ impl Table {
         read(&self.dir(id)?, id)
     }
 
-    /// What the container of `record` is doing.
+    /// What the container of `record` is doing. Not for who holds its [`Slot`]: closing the lock's file frees the lock.
     pub fn status(&self, record: &Record) -> Result<Status, StateError> {
-        status(&self.dir(&record.id)?, record)
+        let dir = self.dir(&record.id)?;
+        if record.pid == 0 && is_locked(&dir) {
+            return Ok(Status::Creating);
+        }
+        status(&dir, record)
+    }
+
+    /// Whose the container is: the user who made it.
+    pub fn owner(&self, id: &str) -> Result<u32, StateError> {
+        let dir = self.dir(id)?;
+        let found = nix::sys::stat::stat(&dir).op("look at", &dir)?;
+        Ok(found.st_uid)
     }
 
     /// The ids in the table, sorted.
@@ -181,6 +211,9 @@ impl Table {
     }
 }
 
+/// A write lock on all of a file.
+const WHOLE: libc::flock = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+
 fn lock(dir: PathBuf, id: &str) -> Result<Slot, StateError> {
     let path = dir.join("lock");
     let file = match File::options().write(true).create(true).truncate(false).open(&path) {
@@ -189,12 +222,18 @@ fn lock(dir: PathBuf, id: &str) -> Result<Slot, StateError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StateError::Missing(id.into())),
         Err(e) => return Err(OpError::new("open", path.display().to_string(), e).into()),
     };
-    let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&whole)).op("lock", &path)?;
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&WHOLE)).op("lock", &path)?;
     if !dir.is_dir() {
         return Err(StateError::Missing(id.into()));
     }
     Ok(Slot { dir, id: id.into(), _lock: file })
+}
+
+/// Another process holds the lock.
+fn is_locked(dir: &Path) -> bool {
+    let Ok(file) = File::options().write(true).open(dir.join("lock")) else { return false };
+    let mut whole = WHOLE;
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETLK(&mut whole)).is_ok() && whole.l_type != libc::F_UNLCK as i16
 }
 
 fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
@@ -208,7 +247,7 @@ fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
 
 fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
     if record.pid == 0 {
-        return Ok(Status::Creating);
+        return Ok(Status::Stopped);
     }
     if start_time(record.pid) != Some(record.start_time) {
         return Ok(Status::Stopped);
@@ -259,6 +298,11 @@ impl Slot {
         self.dir.join("report")
     }
 
+    /// The directory that the container shares with whoever listens for its readiness.
+    pub fn notify(&self) -> PathBuf {
+        self.dir.join("notify")
+    }
+
     /// The record.
     pub fn read(&self) -> Result<Record, StateError> {
         read(&self.dir, &self.id)
@@ -304,6 +348,7 @@ mod tests {
             cgroup: "berth-test-none".into(),
             created_ms: 0,
             annotations: BTreeMap::new(),
+            shares_pids: false,
         }
     }
 

@@ -26,7 +26,7 @@ use crate::sys::mount::{self, Change, attr};
 use crate::sys::path::{c_path, open_in};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Clones the tree of mounts at the directory `path` into a detached root, through which nothing propagates back.
 pub fn bind(path: &Path) -> Result<OwnedFd, OpError> {
@@ -109,15 +109,36 @@ impl Rootfs {
         nix::unistd::pivot_root(".", ".").op("pivot_root to", "the root file system")?;
         mount::detach_here().op("let go of", "the host's mounts")?;
         nix::unistd::chdir("/").op("change directory to", "/")?;
-        if propagation != 0 {
-            let change = Change {
-                propagation: propagation & !libc::MS_REC,
-                recursive: propagation & libc::MS_REC != 0,
-                ..Change::default()
-            };
-            mount::set_attributes(&self.root, change).op("set the propagation of", "/")?;
+        self.propagate(propagation)
+    }
+
+    /// As [`Rootfs::enter`], for a host whose root is the initial ramdisk, which pivot_root(2) cannot leave: the root is
+    /// moved over it. The ramdisk stays below, for whoever can leave a chroot; everything else mounted on the host, most
+    /// of all its /proc and /sys, is taken away first.
+    pub fn enter_by_chroot(self, propagation: u64) -> Result<(), OpError> {
+        nix::unistd::fchdir(&self.root).op("enter", "the root file system")?;
+        let own = nix::unistd::getcwd().op("find", "the root file system")?;
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").op("read", "/proc/self/mountinfo")?;
+        for at in beside(&mounts, &own) {
+            // One that cannot be taken away is below another that was, or locked to a user namespace above.
+            let _ = nix::mount::umount2(&at, nix::mount::MntFlags::MNT_DETACH);
         }
-        Ok(())
+        mount::move_here(c"/").op("move to /", "the root file system")?;
+        nix::unistd::chroot(".").op("change the root to", "the root file system")?;
+        nix::unistd::chdir("/").op("change directory to", "/")?;
+        self.propagate(propagation)
+    }
+
+    fn propagate(&self, propagation: u64) -> Result<(), OpError> {
+        if propagation == 0 {
+            return Ok(());
+        }
+        let change = Change {
+            propagation: propagation & !libc::MS_REC,
+            recursive: propagation & libc::MS_REC != 0,
+            ..Change::default()
+        };
+        mount::set_attributes(&self.root, change).op("set the propagation of", "/")
     }
 }
 
@@ -125,6 +146,20 @@ impl AsFd for Rootfs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// Where the mounts of a mountinfo table are that are neither on the way to `own` nor below it; the last made first.
+fn beside(mountinfo: &str, own: &Path) -> Vec<PathBuf> {
+    let at = mountinfo.lines().filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?))));
+    let mut found: Vec<PathBuf> = at.filter(|at| !own.starts_with(at) && !at.starts_with(own)).collect();
+    found.reverse();
+    found
+}
+
+/// A path of a mount table: blanks and backslashes are three octal digits there.
+fn unescape(text: &str) -> String {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
 /// Dots separate, as in sysctl(8), unless the name holds slashes: then dots are part of a name (of a link).
@@ -144,6 +179,14 @@ fn check_procfs(file: impl AsFd, path: &Path) -> Result<(), OpError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_beside_the_root_are_neither_on_the_way_to_it_nor_below() {
+        let line = |at: &str| format!("1 2 0:1 / {at} rw - tmpfs x rw\n");
+        let table: String = ["/", "/proc", "/b", "/b/c", "/b/c/dev", "/b/cd", "/a\\040b"].map(line).concat();
+        let found = beside(&table, Path::new("/b/c"));
+        assert_eq!(found, ["/a b", "/b/cd", "/proc"].map(PathBuf::from));
+    }
 
     #[test]
     fn a_parameter_is_named_with_dots_or_with_slashes() {

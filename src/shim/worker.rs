@@ -159,6 +159,8 @@ impl<'a> Work<'a> {
             gate,
             report,
             preserve: 0,
+            no_pivot: false,
+            new_keyring: true,
         };
         launch::launch_plan(&launch, &checked).map_err(Failure::launch)
     }
@@ -180,7 +182,8 @@ impl<'a> Work<'a> {
             init,
             pidfd: pidfd.as_fd(),
             cgroup: &self.task.child(&plan.name),
-            process: exec::ExecRequest { args, env, cwd: cwd.map(Into::into), user, tty, document: None },
+            subgroups: &[],
+            process: exec::ExecRequest { args, env, cwd: cwd.map(Into::into), user, tty, ..Default::default() },
             stdio,
             sibling: true,
             preserve: 0,

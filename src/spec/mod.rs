@@ -13,7 +13,7 @@ mod document;
 mod mounts;
 mod process;
 
-pub use mounts::{Bind, Mount, MountKind};
+pub use mounts::{Bind, Mount, MountKind, bind_mount};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
 
 use document::Document;

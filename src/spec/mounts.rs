@@ -159,6 +159,18 @@ pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mo
     Ok(Mount { destination, kind, change, change_recursive, copy_up })
 }
 
+/// A bind mount that is not of the document, with options as the document would have them.
+pub fn bind_mount(
+    source: &std::path::Path,
+    destination: &std::path::Path,
+    options: &[&str],
+) -> Result<Mount, SpecError> {
+    let mut mount = oci_spec::runtime::Mount::default();
+    mount.set_typ(Some("bind".into())).set_source(Some(source.into())).set_destination(destination.into());
+    mount.set_options(Some(options.iter().map(|o| (*o).to_owned()).collect()));
+    check(0, &mount)
+}
+
 fn file_system_option(field: &str, option: &str) -> Result<(CString, Option<CString>), SpecError> {
     match option.split_once('=') {
         Some((key, value)) => Ok((c_string(field, key)?, Some(c_string(field, value)?))),

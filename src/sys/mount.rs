@@ -169,6 +169,12 @@ pub fn set_attributes(mount: impl AsFd, change: Change) -> io::Result<()> {
     done(result)
 }
 
+/// Moves the mount at the current directory to `target`.
+pub fn move_here(target: &CStr) -> io::Result<()> {
+    let none = None::<&str>;
+    nix::mount::mount(Some("."), target, none, nix::mount::MsFlags::MS_MOVE, none).map_err(io::Error::from)
+}
+
 /// Takes away the mount on top of the current directory, at once from sight, and for good when nobody uses it.
 pub fn detach_here() -> io::Result<()> {
     nix::mount::umount2(".", nix::mount::MntFlags::MNT_DETACH).map_err(io::Error::from)

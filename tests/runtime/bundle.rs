@@ -10,8 +10,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "chmod", "cut", "dd", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir", "mknod",
-    "mount", "ps", "pwd", "readlink", "sed", "sleep", "sort", "stat", "stty", "test", "touch", "true", "tty", "umount",
-    "wc",
+    "mount", "ps", "pwd", "readlink", "sed", "seq", "sleep", "sort", "stat", "stty", "test", "touch", "true", "tty",
+    "umount", "wc",
 ];
 
 /// One container's bundle, and the host it is on.
@@ -28,7 +28,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn from(output: &Output) -> Self {
+    pub(crate) fn from(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         Self { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
@@ -82,7 +82,8 @@ impl Bundle {
         Said::from(&output(self.runtime().args(args)))
     }
 
-    fn write(&self) {
+    /// Writes config.json as it is now.
+    pub(crate) fn write(&self) {
         std::fs::write(self.dir().join("config.json"), self.config.to_string()).unwrap();
     }
 
@@ -94,8 +95,13 @@ impl Bundle {
 
     /// Runs the bundle as container `c` to its end.
     pub(crate) fn run(&self) -> Said {
+        self.run_with(&[])
+    }
+
+    pub(crate) fn run_with(&self, options: &[&str]) -> Said {
         self.write();
-        self.verb(&["run", "--bundle", self.dir().to_str().unwrap(), "c"])
+        let dir = self.dir();
+        self.verb(&[&["run", "--bundle", dir.to_str().unwrap()], options, &["c"]].concat())
     }
 
     /// Runs a script in the bundle to its end, which must be a good one, and gives its output.

@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
 mod bundle;
+mod cli;
 mod confinement;
 mod exec;
 mod lifecycle;
 mod own;
 mod process;
 mod rootfs;
+mod terminal;

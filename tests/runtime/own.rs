@@ -105,12 +105,12 @@ fn the_default_filter_lets_a_shell_work_and_keeps_mount_away() {
 
 #[test]
 #[ignore = "needs root"]
-fn codes_of_exec_tell_what_is_missing() {
-    let mut bundle = Bundle::new("rt-codes");
+fn a_user_of_exec_may_have_a_name() {
+    let mut bundle = Bundle::new("rt-exec-name");
     bundle.started();
-    assert_eq!(bundle.verb(&["exec", "c", "no-such-program"]).code, 127);
-    assert_eq!(bundle.verb(&["exec", "c", "/etc/passwd"]).code, 126);
-    assert_eq!(bundle.verb(&["exec", "--user", "nobody-here", "c", "true"]).code, 125);
+    let said = bundle.verb(&["exec", "--user", "nobody-here", "c", "true"]);
+    assert_eq!(said.code, 255);
+    assert!(said.stderr.contains("unable to find user nobody-here"), "{}", said.stderr);
     assert_eq!(bundle.verb(&["exec", "--user", "web", "c", "id", "-G"]).ok(), "34 4");
     bundle.done();
 }
@@ -177,4 +177,130 @@ fn a_program_of_device_rules_decides_for_a_version_2_group() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not permitted"), "{said}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "fine\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn options_may_come_after_the_id_and_help_is_there_for_every_verb() {
+    let mut bundle = Bundle::new("rt-options");
+    bundle.script("true").write();
+    let dir = bundle.dir();
+    bundle.verb(&["run", "c", "--bundle", dir.to_str().unwrap()]).ok();
+    let program = bundle.verb(&["--help"]).ok();
+    assert_eq!(bundle.verb(&["help"]).ok(), program);
+    let verbs = program.lines().skip_while(|l| *l != "COMMANDS:").skip(1).take_while(|l| !l.is_empty());
+    let verbs: Vec<&str> = verbs.filter_map(|l| l.split_ascii_whitespace().next()).filter(|v| *v != "help").collect();
+    assert!(verbs.len() >= 13, "{verbs:?}");
+    for verb in verbs {
+        assert!(bundle.verb(&[verb, "--help"]).ok().contains(&format!("berth-runtime {verb} - ")), "{verb}");
+        assert_eq!(bundle.verb(&[verb, "-h"]).ok(), bundle.verb(&["help", verb]).ok());
+        assert_eq!(bundle.verb(&[verb, "--no-such-option"]).stderr, "berth-runtime: unknown option `--no-such-option`");
+    }
+    assert!(bundle.verb(&["--version"]).ok().contains("\nspec: 1."));
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_descriptor_of_the_process_goes_to_the_pidfd_socket() {
+    let mut bundle = Bundle::new("rt-pidfd");
+    let path = bundle.host.dir().join("pidfd");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let passed = || {
+        let (stream, _) = socket.accept().unwrap();
+        let (mut bytes, mut fds) = ([0; 64], Vec::new());
+        let n = berth_runtime::sys::fd::receive_with(&stream, &mut bytes, &mut fds).unwrap();
+        (String::from_utf8_lossy(&bytes[..n]).into_owned(), fds.pop().expect("a descriptor is passed"))
+    };
+    bundle.script("sleep 1000").create_with(&["--pidfd-socket", path.to_str().unwrap()]).ok();
+    let (kind, init) = passed();
+    assert_eq!(kind, "standard");
+    bundle.verb(&["start", "c"]).ok();
+    let mut exec = bundle.runtime();
+    exec.args(["exec", "--detach", "--pidfd-socket", path.to_str().unwrap(), "c", "sleep", "1000"]);
+    assert!(exec.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().unwrap().success());
+    let (kind, further) = passed();
+    assert_eq!(kind, "setns");
+    for process in [further, init] {
+        assert!(!berth_runtime::sys::pidfd::wait_end(&process, Some(0)).unwrap());
+        berth_runtime::sys::pidfd::signal(&process, 9).unwrap();
+        assert!(berth_runtime::sys::pidfd::wait_end(&process, Some(10_000)).unwrap());
+    }
+    bundle.wait_status("stopped");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_create_that_was_killed_can_be_deleted() {
+    let mut bundle = Bundle::new("rt-killed-create");
+    bundle.script("true").write();
+    // Writing the process id to a pipe that nobody reads lasts for ever.
+    let pid_file = bundle.host.dir().join("pid");
+    nix::unistd::mkfifo(&bundle.host.dir().join(".pid"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for force in [true, false] {
+        let mut create = bundle.runtime();
+        create.args(["create", "--pid-file", pid_file.to_str().unwrap(), "--bundle"]).arg(bundle.dir()).arg("c");
+        create.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut creating = bundle.host.spawn(&mut create);
+        berth_test_host::eventually("the init", crate::bundle::PATIENCE, || {
+            let said = bundle.verb(&["list", "--format", "json"]);
+            said.stdout.contains("\"created\"").then_some(())
+        });
+        creating.signal(nix::sys::signal::Signal::SIGKILL);
+        creating.wait(crate::bundle::PATIENCE);
+        let options: &[&str] = if force { &["delete", "--force", "c"] } else { &["delete", "c"] };
+        bundle.verb(options).ok();
+        assert_eq!(bundle.verb(&["list", "-q"]).ok(), "");
+        bundle.assert_clean();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_an_init_without_a_pid_namespace_leaves_behind_can_be_killed() {
+    let mut bundle = Bundle::new("rt-orphans");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+    for delete in [true, false] {
+        bundle.started();
+        bundle.exec_detached(&["sleep", "1000"]);
+        let init = bundle.state()["pid"].to_string();
+        bundle.host.run("kill", &["-9", &init]);
+        bundle.wait_status("stopped");
+        if !delete {
+            bundle.verb(&["kill", "c", "KILL"]).ok();
+            berth_test_host::eventually("the other to end", crate::bundle::PATIENCE, || {
+                (bundle.verb(&["ps", "--format", "json", "c"]).ok() == "[]").then_some(())
+            });
+        }
+        bundle.verb(&["delete", "c"]).ok();
+        bundle.assert_clean();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn features_are_those_of_the_specifications_document() {
+    let bundle = Bundle::new("rt-features");
+    let features: serde_json::Value = serde_json::from_str(&bundle.verb(&["features"]).ok()).unwrap();
+    for key in
+        ["ociVersionMin", "ociVersionMax", "hooks", "mountOptions", "linux", "potentiallyUnsafeConfigAnnotations"]
+    {
+        assert!(!features[key].is_null(), "{key}");
+    }
+    let parts = [
+        "namespaces",
+        "capabilities",
+        "cgroup",
+        "seccomp",
+        "apparmor",
+        "selinux",
+        "intelRdt",
+        "memoryPolicy",
+        "mountExtensions",
+        "netDevices",
+    ];
+    for key in parts {
+        assert!(!features["linux"][key].is_null(), "{key}");
+    }
 }

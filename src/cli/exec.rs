@@ -1,0 +1,132 @@
+//! `exec`: from its options to one more process of a container.
+
+use super::args::{Args, UsageError};
+use super::console;
+use super::oci::{CliError, Program, preserve, stdio};
+use crate::container::console::{Console, TerminalTo, callers_size};
+use crate::container::create;
+use crate::container::exec::{Exec, ExecRequest, Subgroup, exec};
+use crate::container::foreground::Foreground;
+use crate::container::state::{StateError, Status, group};
+use crate::errno::OpContext;
+use crate::sys::pidfd;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Runs a process in a container, and unless detached waits for its end.
+pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
+    let record = program.table.read(args.id()?)?;
+    match program.table.status(&record)? {
+        Status::Created | Status::Running => {}
+        Status::Paused if args.flag("ignore-paused") => {}
+        status => return Err(StateError::Wrong { verb: "exec", status }.into()),
+    }
+    let init = pidfd::open(record.pid).op("open process", record.pid.to_string())?;
+    let cgroup = group(&record.cgroup)?;
+    let mut process = request(args)?;
+    let detach = args.flag("detach");
+    let terminal = process.tty || process.document.as_ref().is_some_and(|document| document.terminal);
+    let destination = console::destination(args, detach)?;
+    destination.fits(terminal)?;
+    if terminal && destination == TerminalTo::Caller {
+        process.console_size = callers_size();
+    }
+    let mut foreground = Foreground::new()?;
+    let mut launched = exec(&Exec {
+        bundle: &record.bundle,
+        init: record.pid,
+        pidfd: init.as_fd(),
+        cgroup: &cgroup,
+        subgroups: &subgroups(args)?,
+        process,
+        stdio: stdio(),
+        sibling: false,
+        preserve: preserve(args, 3)?,
+    })?;
+    program.log.debug(&format!("process {} runs in `{}`", launched.pid, record.id));
+    let terminal = launched.terminal.take();
+    let told = match detach {
+        true => console::hand_over(args, &launched.pidfd, terminal, b"setns"),
+        false => console::hand_over(args, &launched.pidfd, None, b"setns").and_then(|()| {
+            if let Some(master) = terminal {
+                foreground.show(Console::attach(master)?);
+            }
+            Ok(())
+        }),
+    };
+    let told = told.and_then(|()| match args.value("pid-file") {
+        Some(path) => Ok(create::write_pid_file(Path::new(path), launched.pid)?),
+        None => Ok(()),
+    });
+    if let Err(e) = told {
+        let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
+        let _ = pidfd::wait(&launched.pidfd);
+        return Err(e);
+    }
+    if detach {
+        return Ok(0);
+    }
+    Ok(foreground.wait(&launched.pidfd)? as u8)
+}
+
+fn request(args: &Args) -> Result<ExecRequest, CliError> {
+    let document = match args.value("process") {
+        Some(path) => Some(read_process(Path::new(path))?),
+        None if args.operands.len() < 2 => {
+            return Err(UsageError("exec: process args cannot be empty".into()).into());
+        }
+        None => None,
+    };
+    let gids = args.list("additional-gids")?;
+    let gids = gids.iter().map(|gid| {
+        gid.parse().map_err(|_| UsageError(format!("--additional-gids: `{gid}` is not the number of a group")))
+    });
+    Ok(ExecRequest {
+        args: args.operands[1..].iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        env: args.texts("env")?,
+        cwd: args.value("cwd").map(Into::into),
+        user: args.text("user")?.map(str::to_owned),
+        tty: args.flag("tty"),
+        console_size: None,
+        additional_gids: gids.collect::<Result<_, _>>()?,
+        capabilities: args.list("cap")?,
+        no_new_privileges: args.flag("no-new-privs"),
+        document,
+    })
+}
+
+fn read_process(path: &Path) -> Result<crate::spec::Process, CliError> {
+    let json = std::fs::read(path).op("read", path)?;
+    Ok(crate::spec::parse_process(&json).map_err(|e| UsageError(format!("--process {}: {e}", path.display())))?)
+}
+
+/// `[CONTROLLER[,CONTROLLER]:]PATH` of each `--cgroup`.
+fn subgroups(args: &Args) -> Result<Vec<Subgroup>, CliError> {
+    Ok(args.texts("cgroup")?.iter().map(|text| subgroup(text)).collect::<Result<_, _>>()?)
+}
+
+fn subgroup(text: &str) -> Result<Subgroup, UsageError> {
+    let (controllers, path) = match text.split_once(':') {
+        Some((controllers, path)) => (controllers.split(',').map(str::to_owned).collect(), path),
+        None => (Vec::new(), text),
+    };
+    if path.is_empty() || path.split('/').any(|part| part == "..") {
+        return Err(UsageError(format!("--cgroup: `{text}` does not name a group below the container's")));
+    }
+    Ok(Subgroup { controllers, path: path.trim_start_matches('/').into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subgroup_is_named_for_some_controllers_or_for_all() {
+        let some = subgroup("cpu,memory:below/it").unwrap();
+        assert_eq!((some.controllers, some.path), (vec!["cpu".into(), "memory".into()], "below/it".into()));
+        let all = subgroup("/below").unwrap();
+        assert_eq!((all.controllers, all.path), (Vec::<String>::new(), "below".into()));
+        assert!(subgroup("cpu:").is_err());
+        assert!(subgroup("../out").is_err());
+    }
+}

@@ -1,0 +1,365 @@
+//! Options of the command line, and what callers rely on in its answers.
+
+use crate::bundle::{Bundle, PATIENCE, Said};
+use berth_test_host::eventually;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+
+fn says(said: Said, code: i32, text: &str) {
+    assert_eq!(said.code, code, "{}", said.stderr);
+    assert!(said.stderr.contains(text), "{}", said.stderr);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_a_state_does_not_allow_is_refused_in_the_words_that_callers_know() {
+    let mut bundle = Bundle::new("rt-words");
+    says(bundle.verb(&["state", "c"]), 1, "container does not exist");
+    says(bundle.verb(&["exec", "c", "true"]), 255, "container does not exist");
+    bundle.started();
+    says(bundle.verb(&["start", "c"]), 1, "cannot start an already running container");
+    says(bundle.verb(&["delete", "c"]), 1, "that is not stopped: running");
+    says(bundle.verb(&["resume", "c"]), 1, "container not paused");
+    says(bundle.verb(&["kill", "c", "NOPE"]), 1, "unknown signal \"NOPE\"");
+    says(bundle.verb(&["exec", "c"]), 255, "process args cannot be empty");
+    says(bundle.verb(&["exec", "c", "no-such-program"]), 255, "executable file not found in $PATH");
+    says(bundle.verb(&["exec", "c", "/no/such/program"]), 255, "o such file or directory");
+    says(bundle.verb(&["exec", "c", "/etc/passwd"]), 255, "ermission denied");
+    says(bundle.verb(&["exec", "--cwd", "/no/where", "c", "true"]), 255, "o such file or directory");
+    bundle.verb(&["pause", "c"]).ok();
+    says(bundle.verb(&["exec", "c", "true"]), 255, "cannot exec in a paused container");
+    bundle.verb(&["resume", "c"]).ok();
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    bundle.wait_status("stopped");
+    says(bundle.verb(&["kill", "c"]), 1, "container not running");
+    bundle.verb(&["kill", "--all", "c", "0"]).ok();
+    says(bundle.verb(&["pause", "c"]), 1, "container not running");
+    says(bundle.verb(&["start", "c"]), 1, "cannot start a container that has stopped");
+    says(bundle.verb(&["exec", "c", "true"]), 255, "cannot exec in a stopped container");
+    says(bundle.verb(&["list", "--format", "nonsense"]), 1, "invalid format option");
+    says(bundle.verb(&["--log-format", "nonsense", "list"]), 1, "invalid log-format");
+    says(bundle.verb(&["no-such-verb"]), 3, "elp topic for 'no-such-verb'");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_list_is_one_line_of_states_in_the_order_of_their_fields() {
+    let mut bundle = Bundle::new("rt-list");
+    assert_eq!(bundle.verb(&["list", "--quiet"]).ok(), "");
+    bundle.started();
+    let line = bundle.verb(&["list", "--format", "json"]).ok();
+    let (state, dir) = (bundle.state(), bundle.dir());
+    assert_eq!(line.lines().count(), 1);
+    let dir = dir.display();
+    let begin = format!(
+        "[{{\"ociVersion\":{},\"id\":\"c\",\"pid\":{},\"status\":\"running\",\"bundle\":\"{dir}\",\"rootfs\":\"{dir}/rootfs\",\"created\":\"",
+        state["ociVersion"], state["pid"]
+    );
+    assert!(line.starts_with(&begin) && line.ends_with(",\"owner\":\"root\"}]"), "{line}");
+    let table = bundle.verb(&["list"]).ok();
+    let rows: Vec<Vec<&str>> = table.lines().map(|l| l.split_ascii_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    assert_eq!((rows[1][0], rows[1][2], rows[1][5]), ("c", "running", "root"));
+    // Another table has other containers.
+    let mut other = bundle.runtime();
+    assert_eq!(berth_test_host::run(other.args(["--root", "/run/other", "list", "-q"])), "");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_done_is_told_where_it_is_asked_for() {
+    let mut bundle = Bundle::new("rt-debug");
+    bundle.script("true").write();
+    let log = bundle.host.dir().join("log");
+    let dir = bundle.dir();
+    let run = |format: &str| {
+        let _ = std::fs::remove_file(&log);
+        let log = log.to_str().unwrap();
+        let options = ["--debug", "--log", log, "--log-format", format, "run", "--bundle", dir.to_str().unwrap(), "c"];
+        let said = bundle.verb(&options);
+        assert_eq!((said.code, said.stderr.as_str()), (0, ""));
+        std::fs::read_to_string(log).unwrap()
+    };
+    assert!(run("text").contains("level=debug"));
+    let text = run("json");
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(first["level"], json!("debug"));
+    assert!(first["msg"].is_string() && first["time"].is_string());
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_kept_container_is_deleted_by_its_owner() {
+    let mut bundle = Bundle::new("rt-keep");
+    assert_eq!(bundle.script("exit 2").run_with(&["--keep"]).code, 2);
+    assert_eq!(bundle.status(), "stopped");
+    bundle.verb(&["delete", "c"]).ok();
+    says(bundle.verb(&["state", "c"]), 1, "does not exist");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_detached_run_leaves_a_running_container_and_its_pid() {
+    let mut bundle = Bundle::new("rt-detach");
+    bundle.script("sleep 1000").write();
+    let file = bundle.host.dir().join("pid");
+    let mut command = bundle.runtime();
+    command.args(["run", "--detach", "--pid-file", file.to_str().unwrap(), "--bundle"]).arg(bundle.dir()).arg("c");
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(bundle.status(), "running");
+    assert_eq!(bundle.state()["pid"].to_string(), std::fs::read_to_string(file).unwrap());
+    bundle.done();
+}
+
+/// Runs a verb with descriptor 3 open on a file that holds `kept`, by a shell: Rust's own are close-on-exec.
+fn with_descriptor_3(bundle: &Bundle, args: &[&str], environment: &str) -> Said {
+    let file = bundle.host.dir().join("third");
+    std::fs::write(&file, "kept\n").unwrap();
+    let runtime = bundle.runtime();
+    let mut script = bundle.host.command("sh");
+    let words: Vec<&str> = runtime.get_args().map(|a| a.to_str().unwrap()).collect();
+    // What comes after nsenter's own options is the runtime's command line.
+    let at = words.iter().position(|w| *w == "--").unwrap() + 1;
+    let line = format!("exec 3<{}; {environment} exec \"$@\"", file.display());
+    script.args(["-c", &line, "sh"]).args(&words[at..]).args(args).stdin(Stdio::null());
+    Said::from(&berth_test_host::output(&mut script))
+}
+
+#[test]
+#[ignore = "needs root"]
+fn descriptors_are_handed_on_where_they_are_asked_for() {
+    let mut bundle = Bundle::new("rt-preserve");
+    let script = "cat <&3; ls /proc/self/fd | wc -l";
+    bundle.script(script).write();
+    let dir = bundle.dir();
+    let run = |options: &[&str]| {
+        let tail = ["--bundle", dir.to_str().unwrap(), "c"];
+        with_descriptor_3(&bundle, &[&["run"], options, &tail[..]].concat(), "")
+    };
+    assert_eq!(run(&["--preserve-fds", "1"]).ok(), "kept\n5");
+    assert_ne!(run(&[]).stdout.lines().next(), Some("kept"));
+    let said = run(&["--preserve-fds", "2"]);
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("preserved"), "{}", said.stderr);
+    bundle.started();
+    let said = with_descriptor_3(&bundle, &["exec", "--preserve-fds", "1", "c", "sh", "-c", script], "");
+    assert_eq!(said.ok(), "kept\n5");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn sockets_of_the_service_manager_are_handed_on_and_announced() {
+    let mut bundle = Bundle::new("rt-listen");
+    bundle.script("echo $LISTEN_FDS $LISTEN_PID; cat <&3").write();
+    let dir = bundle.dir();
+    let args = ["run", "--bundle", dir.to_str().unwrap(), "c"];
+    // The shell's pid is the runtime's: it becomes it.
+    let said = with_descriptor_3(&bundle, &args, "export LISTEN_FDS=1 LISTEN_PID=$$;");
+    assert_eq!(said.ok(), "1 1\nkept");
+    // Those of another process are not ours.
+    let said = with_descriptor_3(&bundle, &args, "export LISTEN_FDS=1 LISTEN_PID=1;");
+    assert!(!said.stdout.contains("kept"), "{}", said.stdout);
+    bundle.done();
+}
+
+fn manager(bundle: &Bundle) -> (UnixDatagram, String) {
+    let path = bundle.host.dir().join("manager.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    (socket, path.to_str().unwrap().to_owned())
+}
+
+fn hear(socket: &UnixDatagram) -> String {
+    let mut buffer = [0; 4096];
+    let n = socket.recv(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..n]).into_owned()
+}
+
+/// Puts a static program into the image that sends its argument to `$NOTIFY_SOCKET`.
+fn notifier(bundle: &Bundle) {
+    let probe = std::env::var_os("BERTH_PROBE_STATIC").expect("BERTH_PROBE_STATIC names the static probe");
+    std::fs::copy(probe, bundle.rootfs().join("bin/probe")).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn readiness_of_the_program_is_told_to_the_service_manager() {
+    let mut bundle = Bundle::new("rt-notify");
+    notifier(&bundle);
+    let (socket, path) = manager(&bundle);
+    bundle.script("echo $NOTIFY_SOCKET; probe notify 'STATUS=no' && probe notify 'READY=1'; sleep 1000").write();
+    let mut command = bundle.runtime();
+    command.args(["run", "--detach", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let mut said = hear(&socket);
+    if !said.contains("MAINPID=") {
+        said += &hear(&socket);
+    }
+    let pid = bundle.state()["pid"].to_string();
+    assert!(said.contains("READY=1") && said.contains(&format!("MAINPID={pid}")), "{said}");
+    assert!(!said.contains("STATUS"), "{said}");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn start_waits_for_readiness_when_the_service_manager_does() {
+    let mut bundle = Bundle::new("rt-notify-start");
+    notifier(&bundle);
+    let (socket, path) = manager(&bundle);
+    bundle.script("probe notify 'READY=1'; sleep 1000").write();
+    let mut create = bundle.runtime();
+    create.args(["create", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
+    assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let mut start = bundle.runtime();
+    berth_test_host::run(start.args(["start", "c"]).env("NOTIFY_SOCKET", &path));
+    assert!(hear(&socket).contains("READY=1"));
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_pivot_root_the_container_sees_nothing_of_the_hosts_mounts() {
+    let mut bundle = Bundle::new("rt-no-pivot");
+    bundle.script("ls /; cut -d' ' -f2 /proc/mounts | sort | head -2; cat /proc/1/root/etc/group | head -1; pwd");
+    let pivoted = bundle.run().ok();
+    let said = bundle.run_with(&["--no-pivot"]).ok();
+    assert_eq!(said, pivoted);
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_session_keyring_is_new_unless_the_callers_is_wanted() {
+    let mut bundle = Bundle::new("rt-keyring");
+    bundle.config["linux"]["maskedPaths"] = json!([]);
+    // All keys of root's are listed, those of other containers too: ids that no other test has.
+    bundle.script("grep -o '_ses.keys-[a-z]*' /proc/keys | sort -u").write();
+    let dir = bundle.dir();
+    let run = |args: &[&str]| bundle.verb(&[&["run", "--bundle", dir.to_str().unwrap()], args].concat()).ok();
+    assert_eq!(run(&["--no-new-keyring", "keys-kept"]), "");
+    assert_eq!(run(&["keys-new"]), "_ses.keys-new");
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_further_process_has_the_groups_capabilities_and_privileges_it_is_given() {
+    let mut bundle = Bundle::new("rt-exec-more");
+    bundle.config["process"]["noNewPrivileges"] = json!(false);
+    bundle.started();
+    let exec =
+        |options: &[&str], script: &str| bundle.verb(&[&["exec"], options, &["c", "sh", "-c", script]].concat()).ok();
+    assert_eq!(exec(&["-g", "99", "--additional-gids", "100"], "id -G"), "0 99 100");
+    let bits = "grep CapEff /proc/self/status | cut -f2";
+    let before = u64::from_str_radix(&exec(&[], bits), 16).unwrap();
+    let after = u64::from_str_radix(&exec(&["--cap", "CAP_NET_ADMIN"], bits), 16).unwrap();
+    assert_eq!(after, before | 1 << 12);
+    let privileges = "grep NoNewPrivs /proc/self/status | cut -f2";
+    assert_eq!(exec(&[], privileges), "0");
+    assert_eq!(exec(&["--no-new-privs"], privileges), "1");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_further_process_runs_in_the_group_below_that_it_is_given() {
+    let mut bundle = Bundle::new("rt-exec-below");
+    bundle.config["linux"]["cgroupsPath"] = json!("/runtime-below");
+    bundle.started();
+    says(bundle.verb(&["exec", "--cgroup", "nowhere", "c", "true"]), 255, "nowhere");
+    for dir in bundle.host.cgroup("runtime-below").into_iter().filter(|dir| dir.is_dir()) {
+        std::fs::create_dir(dir.join("below")).unwrap();
+    }
+    let file = bundle.host.dir().join("pid");
+    let mut command = bundle.runtime();
+    command.args([
+        "exec",
+        "--detach",
+        "--cgroup",
+        "/below",
+        "--pid-file",
+        file.to_str().unwrap(),
+        "c",
+        "sleep",
+        "1000",
+    ]);
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(std::fs::read_to_string(&file).unwrap().parse::<u32>().is_ok());
+    let members = |controller: &str, group: &str| {
+        std::fs::read_to_string(bundle.host.controller(controller, group).join("cgroup.procs")).unwrap()
+    };
+    for controller in ["memory", "pids"] {
+        assert_eq!(members(controller, "runtime-below/below").lines().count(), 1, "{controller}");
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_further_process_in_a_paused_container_waits_where_that_is_wanted() {
+    let mut bundle = Bundle::new("rt-exec-paused");
+    bundle.started();
+    bundle.verb(&["pause", "c"]).ok();
+    let said = File::create(bundle.host.dir().join("further")).unwrap();
+    let mut command = bundle.runtime();
+    command.args(["exec", "--ignore-paused", "c", "echo", "went on"]).stdout(said);
+    let mut running = bundle.host.spawn(&mut command);
+    assert!(running.nsenter.try_wait().unwrap().is_none());
+    bundle.verb(&["resume", "c"]).ok();
+    assert_eq!(running.wait(PATIENCE).code(), Some(0));
+    assert_eq!(std::fs::read_to_string(bundle.host.dir().join("further")).unwrap(), "went on\n");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_whole_process_may_say_no_more_than_what_it_runs_and_where() {
+    let mut bundle = Bundle::new("rt-exec-least");
+    bundle.started();
+    let file = bundle.host.dir().join("process.json");
+    std::fs::write(&file, json!({"args": ["/bin/pwd"], "cwd": "/tmp"}).to_string()).unwrap();
+    assert_eq!(bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok(), "/tmp");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn without_a_pid_namespace_all_processes_end_with_the_container() {
+    let mut bundle = Bundle::new("rt-host-pids");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+    bundle.started();
+    for _ in 0..3 {
+        bundle.exec_detached(&["sleep", "1000"]);
+    }
+    let processes = || bundle.verb(&["ps", "--format", "json", "c"]).ok();
+    assert!(serde_json::from_str::<Vec<u32>>(&processes()).unwrap().len() >= 4);
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    bundle.wait_status("stopped");
+    eventually("the others to end", PATIENCE, || matches!(processes().as_str(), "[]" | "null").then_some(()));
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_example_runs_as_it_is_written() {
+    let mut bundle = Bundle::new("rt-spec");
+    let spec = |bundle: &Bundle| bundle.verb(&["spec", "--bundle", bundle.dir().to_str().unwrap()]);
+    spec(&bundle).ok();
+    says(spec(&bundle), 1, "config.json exists");
+    let text = std::fs::read_to_string(bundle.dir().join("config.json")).unwrap();
+    bundle.config = serde_json::from_str(&text).unwrap();
+    assert_eq!(bundle.config["process"]["args"], json!(["sh"]));
+    assert_eq!(
+        bundle.sh("echo $TERM; tty; touch /x 2>/dev/null || echo kept").replace('\r', ""),
+        "xterm\n/dev/pts/0\nkept"
+    );
+    bundle.assert_clean();
+}
