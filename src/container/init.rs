@@ -104,7 +104,7 @@ fn build(prepared: &mut Prepared<'_>) -> Result<Rootfs, OpError> {
     rootfs::isolate()?;
     // Modes of nodes and mount points are meant as they are given.
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-    let rootfs = Rootfs::attach(root, prepared.bundle)?;
+    let mut rootfs = Rootfs::attach(root, prepared.bundle)?;
     rootfs.mount_all(prepared.plan, sources)?;
     rootfs.make_devices(prepared.plan)?;
     // An image may name a working directory that it does not have.
@@ -133,9 +133,7 @@ fn kernel(plan: &Plan, rootfs: &Rootfs) -> Result<(), OpError> {
 fn conceal(plan: &Plan, rootfs: Rootfs, no_pivot: bool) -> Result<(), OpError> {
     rootfs.mask(&plan.masked_paths)?;
     rootfs.protect(&plan.readonly_paths)?;
-    if plan.root_readonly {
-        rootfs.make_readonly()?;
-    }
+    rootfs.make_readonly(plan.root_readonly)?;
     match no_pivot {
         false => rootfs.enter(plan.root_propagation),
         true => rootfs.enter_by_chroot(plan.root_propagation),

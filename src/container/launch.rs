@@ -150,7 +150,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         filter: program::filter(plan)?,
         bundle: l.bundle,
         root: Some(open_root(l.bundle, plan)?),
-        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some()))?,
+        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some(), plan))?,
         cgroup_entry: if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) },
         netns: l.netns,
         joined: open_namespaces(l, plan)?,
@@ -250,16 +250,22 @@ fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {
             Ok(overlay::assemble(overlay::Layers { lower, upper, work })?)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => match &plan.root {
-            Some(root) => Ok(rootfs::bind(&bundle.join(root))?),
+            Some(root) => Ok(rootfs::bind(&bundle.join(root), plan.root_propagation)?),
             None => Err(SpecError { field: "root".into(), problem: "is missing".into() }.into()),
         },
         Err(e) => Err(OpError::new("read", path.display().to_string(), e).into()),
     }
 }
 
-fn cgroup_source(group: &Group, v2: bool) -> CgroupSource {
+fn cgroup_source(group: &Group, v2: bool, plan: &Plan) -> CgroupSource {
     if v2 {
-        return CgroupSource::V2(group.dirs().into_iter().next().unwrap_or_default());
+        let mut dir = group.dirs().into_iter().next().unwrap_or_default();
+        if !plan.namespaces.has(libc::CLONE_NEWCGROUP) {
+            for _ in group.path().components() {
+                dir.pop();
+            }
+        }
+        return CgroupSource::V2(dir);
     }
     let mut hierarchies: Vec<(Vec<String>, PathBuf)> = Vec::new();
     for controller in Controller::ALL {

@@ -4,7 +4,7 @@ use super::{Rootfs, clone_host_path};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Device, MountKind, Plan};
 use crate::sys::mount;
-use crate::sys::path::{make_dirs_in, make_file_in};
+use crate::sys::path::{Kind, make_dirs_in, make_place};
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use std::io;
@@ -36,8 +36,9 @@ impl Rootfs {
         }
         let dev = make_dirs_in(&self.root, Path::new("/dev"), 0o755).op("open", "/dev")?;
         for (name, major, minor) in DEFAULT {
-            if !plan.devices.iter().any(|d| d.path == Path::new("/dev").join(name)) {
-                make_node(&dev, Path::new(name), SFlag::S_IFCHR, 0o666, (major, minor))?;
+            let path = Path::new("/dev").join(name);
+            if !plan.devices.iter().any(|d| d.path == path) {
+                make_node(&dev, &path, SFlag::S_IFCHR, 0o666, (major, minor))?;
             }
         }
         for (name, target) in LINKS {
@@ -60,7 +61,7 @@ impl Rootfs {
         };
         let dir = make_dirs_in(&self.root, parent, 0o755).op("make the directory of device", &device.path)?;
         let kind = SFlag::from_bits_truncate(device.kind);
-        make_node(&dir, Path::new(name), kind, device.mode, device.number)?;
+        make_node(&dir, &device.path, kind, device.mode, device.number)?;
         if (device.uid, device.gid) != (0, 0) {
             let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
             fchownat(&dir, Path::new(name), Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -71,37 +72,51 @@ impl Rootfs {
 
     /// Makes /dev/console another name of the terminal `peer`.
     pub fn bind_console(&self, peer: &OwnedFd) -> Result<(), OpError> {
-        let target = make_file_in(&self.root, Path::new("/dev/console"), 0o600).op("make", "/dev/console")?;
-        let tree = mount::clone_tree(peer.as_fd(), c"", false).op("clone the terminal for", "/dev/console")?;
-        mount::attach(&tree, target.as_fd()).op("bind mount at", "/dev/console")
+        let console = Path::new("/dev/console");
+        let place = make_place(&self.root, console, Kind::File, 0o600).op("make", console)?;
+        if place.linked {
+            // Whoever can put a link there would choose what the terminal covers (CVE-2025-52565).
+            return Err(io::Error::from_raw_os_error(libc::ELOOP)).op("bind a terminal at", console);
+        }
+        let tree = mount::clone_tree(peer.as_fd(), c"", false).op("clone the terminal for", console)?;
+        mount::attach(&tree, place.handle.as_fd()).op("bind mount at", console)
     }
 }
 
-fn make_node(dir: &OwnedFd, name: &Path, kind: SFlag, mode: u32, number: (u32, u32)) -> Result<(), OpError> {
+/// Makes the node `path` in the directory `dir` where that is.
+fn make_node(dir: &OwnedFd, path: &Path, kind: SFlag, mode: u32, number: (u32, u32)) -> Result<(), OpError> {
     let device = makedev(number.0.into(), number.1.into());
+    let name = Path::new(path.file_name().unwrap_or_default());
     match mknodat(dir, name, kind, Mode::from_bits_truncate(mode), device) {
         Err(nix::Error::EEXIST) => {
             // An image's own node is taken when it is the same device, and never something else of that name.
-            let found = fstatat(dir, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).op("look at device", name)?;
-            if found.st_mode & libc::S_IFMT == kind.bits() && found.st_rdev == device {
+            let found = fstatat(dir, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).op("look at device", path)?;
+            if is_device(&found, kind, device) {
                 Ok(())
             } else {
-                Err(io::Error::from_raw_os_error(libc::EEXIST)).op("make device", name)
+                Err(io::Error::from_raw_os_error(libc::EEXIST)).op("make device", path)
             }
         }
         // Without the right to make nodes, the host's is bound.
-        Err(nix::Error::EPERM) if kind == SFlag::S_IFCHR => bind_host_device(dir, name, device),
-        other => other.op("make device", name),
+        Err(nix::Error::EPERM) if kind != SFlag::S_IFIFO => bind_host_device(dir, path, kind, device),
+        other => other.op("make device", path),
     }
 }
 
-fn bind_host_device(dir: &OwnedFd, name: &Path, device: u64) -> Result<(), OpError> {
-    let host = Path::new("/dev").join(name);
-    let tree = clone_host_path(&host, false).op("clone device", &host)?;
-    let found = nix::sys::stat::fstat(&tree).op("look at device", &host)?;
-    if found.st_mode & libc::S_IFMT != libc::S_IFCHR || found.st_rdev != device {
-        return Err(io::Error::from_raw_os_error(libc::ENODEV)).op("take for a device", &host);
+fn is_device(found: &nix::sys::stat::FileStat, kind: SFlag, device: u64) -> bool {
+    found.st_mode & libc::S_IFMT == kind.bits() && (kind == SFlag::S_IFIFO || found.st_rdev == device)
+}
+
+fn bind_host_device(dir: &OwnedFd, path: &Path, kind: SFlag, device: u64) -> Result<(), OpError> {
+    let tree = clone_host_path(path, false).op("clone device", path)?;
+    let found = nix::sys::stat::fstat(&tree).op("look at device", path)?;
+    if !is_device(&found, kind, device) {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV)).op("take for a device", path);
     }
-    let target = make_file_in(dir, name, 0o666).op("make the place of device", name)?;
-    mount::attach(&tree, target.as_fd()).op("bind device", name)
+    let name = Path::new(path.file_name().unwrap_or_default());
+    let target = make_place(dir, name, Kind::File, 0o666).op("make the place of device", path)?;
+    if target.linked {
+        return Err(io::Error::from_raw_os_error(libc::ELOOP)).op("bind device", path);
+    }
+    mount::attach(&tree, target.handle.as_fd()).op("bind device", path)
 }

@@ -10,38 +10,38 @@ use std::path::{Path, PathBuf};
 impl Rootfs {
     /// Hides each path that exists: a file behind the null device, a directory behind an empty read-only one.
     pub fn mask(&self, paths: &[PathBuf]) -> Result<(), OpError> {
-        let mut empty: Option<OwnedFd> = None;
+        let (mut null, mut empty) = (None, None);
         for path in paths {
-            let target = match self.open(path, libc::O_PATH) {
-                Ok(target) => target,
-                // Kernels differ in what they have; a path through a file (ENOTDIR) is not there either.
-                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => continue,
-                Err(e) => return Err(e).op("open to mask", path),
+            let Some(target) = self.existing(path).op("open to mask", path)? else { continue };
+            // One of each serves all: what is attached can be cloned.
+            let (kept, make): (&mut Option<OwnedFd>, fn() -> _) = match is_directory(&target)? {
+                true => (&mut empty, empty_directory),
+                false => (&mut null, null_device),
             };
-            let cover = match (is_directory(&target)?, &empty) {
-                (false, _) => null_device()?,
-                (true, None) => empty_directory().op("make an empty directory for", path)?,
-                // One file system serves all: what is attached can be cloned.
-                (true, Some(first)) => {
-                    mount::clone_tree(first.as_fd(), c"", false).op("clone an empty directory for", path)?
-                }
+            let cover = match kept {
+                Some(first) => mount::clone_tree(first.as_fd(), c"", false).op("clone what masks", path)?,
+                None => make().op("make what masks", path)?,
             };
             mount::attach(&cover, target.as_fd()).op("mask", path)?;
-            if is_directory(&target)? && empty.is_none() {
-                empty = Some(cover);
-            }
+            kept.get_or_insert(cover);
         }
         Ok(())
+    }
+
+    /// Opens a path that is to be hidden or protected. Kernels differ in what they have; a path through a file (ENOTDIR)
+    /// is not there either.
+    fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        match self.open(path, libc::O_PATH) {
+            Ok(target) => Ok(Some(target)),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Makes each path that exists read-only, with everything below it.
     pub fn protect(&self, paths: &[PathBuf]) -> Result<(), OpError> {
         for path in paths {
-            let target = match self.open(path, libc::O_PATH) {
-                Ok(target) => target,
-                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => continue,
-                Err(e) => return Err(e).op("open to make read-only", path),
-            };
+            let Some(target) = self.existing(path).op("open to make read-only", path)? else { continue };
             let tree = mount::clone_tree(target.as_fd(), c"", true).op("clone to make read-only", path)?;
             let change = Change { set: attr::RDONLY, recursive: true, ..Change::default() };
             mount::set_attributes(&tree, change).op("make read-only", path)?;
@@ -61,12 +61,11 @@ fn empty_directory() -> io::Result<OwnedFd> {
 
 /// The host's null device, which is looked at first: never the container's, which an image could have replaced by a
 /// link to a file of the host (CVE-2025-31133).
-fn null_device() -> Result<OwnedFd, OpError> {
-    let path = Path::new("/dev/null");
-    let tree = clone_host_path(path, false).op("clone", path)?;
-    let found = nix::sys::stat::fstat(&tree).op("look at", path)?;
+fn null_device() -> io::Result<OwnedFd> {
+    let tree = clone_host_path(Path::new("/dev/null"), false)?;
+    let found = nix::sys::stat::fstat(&tree)?;
     if found.st_mode & libc::S_IFMT == libc::S_IFCHR && found.st_rdev == nix::sys::stat::makedev(1, 3) {
         return Ok(tree);
     }
-    Err(io::Error::from_raw_os_error(libc::ENODEV)).op("take for the null device", path)
+    Err(io::Error::other("/dev/null of the host is not the null device"))
 }

@@ -14,26 +14,36 @@
 //!
 //! Failures leave nothing: the mounts die with the namespace, that is, with the init.
 
+mod copy_up;
 mod devices;
+mod filesystem;
 mod hide;
 pub mod overlay;
+mod sources;
 mod tree;
 
-pub use tree::{CgroupSource, Sources};
+pub use sources::{CgroupSource, Sources};
 
 use crate::errno::{OpContext, OpError};
 use crate::sys::mount::{self, Change, attr};
-use crate::sys::path::{c_path, open_in};
+use crate::sys::path::{c_path, open_in, open_plain};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+/// An option of a file system: its name, and its value where it has one.
+type FsOption = (CString, Option<CString>);
+
 /// Clones the tree of mounts at the directory `path` into a detached root, through which nothing propagates back.
-pub fn bind(path: &Path) -> Result<OwnedFd, OpError> {
+/// `propagation` is what the root is to have in the end (`MS_*`): of a slave, what the host mounts there later appears
+/// inside.
+pub fn bind(path: &Path, propagation: u64) -> Result<OwnedFd, OpError> {
     let root = clone_host_path(path, true).op("take as root file system", path)?;
-    // Private: nothing mounted on the host afterwards appears inside, and pivot_root refuses a shared root.
-    let private = Change { propagation: libc::MS_PRIVATE, recursive: true, ..Change::default() };
-    mount::set_attributes(&root, private).op("make private the mounts at", path)?;
+    // Not shared yet in any case: pivot_root refuses that.
+    let wanted = if propagation & libc::MS_SLAVE != 0 { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    let change = Change { propagation: wanted, recursive: true, ..Change::default() };
+    mount::set_attributes(&root, change).op("cut off from the host the mounts at", path)?;
     if !is_directory(&root)? {
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).op("take as root file system", path);
     }
@@ -63,6 +73,8 @@ pub fn isolate() -> Result<(), OpError> {
 #[derive(Debug)]
 pub struct Rootfs {
     root: OwnedFd,
+    /// Mounts that become read-only when everything is in place.
+    readonly_last: Vec<OwnedFd>,
 }
 
 impl Rootfs {
@@ -75,7 +87,7 @@ impl Rootfs {
         )
         .op("open", at)?;
         mount::attach(&root, target.as_fd()).op("attach the root file system at", at)?;
-        Ok(Self { root })
+        Ok(Self { root, readonly_last: Vec::new() })
     }
 
     /// Opens `path` inside, with `O_*` flags.
@@ -83,22 +95,38 @@ impl Rootfs {
         open_in(&self.root, path, flags, 0)
     }
 
-    /// Sets kernel parameters of the namespaces this process is in.
+    /// Sets kernel parameters of the namespaces this process is in. While the host's tree is in sight.
     pub fn set_sysctl(&self, values: &[(String, String)]) -> Result<(), OpError> {
         for (name, value) in values {
-            let path = Path::new("/proc/sys").join(sysctl_path(name));
-            let file = self.open(&path, libc::O_WRONLY).op("open kernel parameter", &path)?;
-            check_procfs(&file, &path)?;
+            let path = sysctl_path(name);
+            let file = self.kernel_file(&path).op("open kernel parameter", Path::new("/proc").join(&path))?;
             io::Write::write_all(&mut std::fs::File::from(file), value.as_bytes())
                 .op("set kernel parameter", format!("{name}={value}"))?;
         }
         Ok(())
     }
 
-    /// Makes the root mount itself read-only.
-    pub fn make_readonly(&self) -> Result<(), OpError> {
+    /// Opens a file of the kernel's for writing: through the host's /proc, where nothing of the container's can stand in
+    /// its place (CVE-2019-16884, CVE-2025-52881). Which namespace a parameter belongs to is told by the process that
+    /// opens it.
+    ///
+    /// Where the host's may not be written, as in a container in a container, it is that of a proc file system at the
+    /// container's /proc, not through any link and not where something is mounted.
+    fn kernel_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        match open_in_proc(std::fs::File::open("/proc")?, path) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EXDEV | libc::EROFS | libc::EACCES)) => {}
+            other => return other,
+        }
+        open_in_proc(self.open(Path::new("/proc"), libc::O_PATH | libc::O_DIRECTORY)?, path)
+    }
+
+    /// Makes read-only what was kept writable until now, and the root mount itself when `root` says so.
+    pub fn make_readonly(&self, root: bool) -> Result<(), OpError> {
         let change = Change { set: attr::RDONLY, ..Change::default() };
-        mount::set_attributes(&self.root, change).op("make read-only", "/")
+        for mount in &self.readonly_last {
+            mount::set_attributes(mount, change).op("make read-only", "a mount")?;
+        }
+        if root { mount::set_attributes(&self.root, change).op("make read-only", "/") } else { Ok(()) }
     }
 
     /// Makes the root the root of this process's namespace, lets go of the host's tree, and gives the root mount its
@@ -163,17 +191,19 @@ fn unescape(text: &str) -> String {
 }
 
 /// Dots separate, as in sysctl(8), unless the name holds slashes: then dots are part of a name (of a link).
-fn sysctl_path(name: &str) -> String {
-    if name.contains('/') { name.to_owned() } else { name.replace('.', "/") }
+fn sysctl_path(name: &str) -> PathBuf {
+    Path::new("sys").join(if name.contains('/') { name.to_owned() } else { name.replace('.', "/") })
 }
 
-/// Refuses a file that is not the kernel's: an image or a volume may have put another where /proc should be.
-fn check_procfs(file: impl AsFd, path: &Path) -> Result<(), OpError> {
-    let fs = nix::sys::statfs::fstatfs(file).op("look at the file system of", path)?;
-    if fs.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
-        return Ok(());
+/// Opens a file below `proc`, which is refused when it is not the kernel's: an image or a volume may have put another
+/// where /proc should be.
+fn open_in_proc(proc: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    let file = open_plain(proc, path, libc::O_WRONLY | libc::O_NOCTTY)?;
+    let found = nix::sys::statfs::fstatfs(&file)?;
+    if found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
+        return Ok(file);
     }
-    Err(io::Error::other("it is not on a proc file system")).op("trust", path)
+    Err(io::Error::other("it is not on a proc file system"))
 }
 
 #[cfg(test)]
@@ -190,13 +220,19 @@ mod tests {
 
     #[test]
     fn a_parameter_is_named_with_dots_or_with_slashes() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
-        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), Path::new("sys/net/ipv4/ip_forward"));
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), Path::new("sys/net/ipv4/conf/eth0.1/forwarding"));
     }
 
     #[test]
     fn a_file_of_another_file_system_is_not_taken_for_the_kernels() {
-        assert!(check_procfs(std::fs::File::open("/proc/version").unwrap(), Path::new("/proc/version")).is_ok());
-        assert!(check_procfs(tempfile::tempfile().unwrap(), Path::new("/proc/version")).is_err());
+        let file = Path::new("self/comm");
+        assert!(open_in_proc(std::fs::File::open("/proc/self").unwrap(), Path::new("comm")).is_ok());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("self")).unwrap();
+        std::fs::write(dir.path().join(file), "").unwrap();
+        assert!(open_in_proc(std::fs::File::open(dir.path()).unwrap(), file).is_err());
+        // `self` is a link, which parameters never need.
+        assert!(open_in_proc(std::fs::File::open("/proc").unwrap(), file).is_err());
     }
 }

@@ -13,9 +13,10 @@ mod document;
 mod mounts;
 mod process;
 
-pub use mounts::{Bind, Mount, MountKind, bind_mount};
+pub use mounts::{Bind, Mount, MountKind, bind_mount, options as mount_options, refused_in_proc};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
 
+use crate::sys::path::clean;
 use document::Document;
 use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp};
 use std::ffi::CString;
@@ -179,11 +180,13 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         root => root.as_ref().map(|r| r.path().clone()),
     };
     let mounts = document.mounts.iter().flatten().enumerate();
+    let mounts: Vec<Mount> = mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?;
+    mounts::check_remounts(&mounts)?;
     Ok(Plan {
         root,
         root_readonly: document.root.as_ref().and_then(|r| r.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
-        mounts: mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?,
+        mounts,
         namespaces,
         hostname: document.hostname,
         domainname: document.domainname,
@@ -284,12 +287,20 @@ fn devices(linux: &Linux) -> Result<Vec<Device>, SpecError> {
             LinuxDeviceType::P => libc::S_IFIFO,
             LinuxDeviceType::A => return refuse(field, "type `a` is not a device"),
         };
-        if !device.path().is_absolute() {
+        if !device.path().is_absolute() || clean(device.path()) == Path::new("/") {
             return refuse(field, format!("path `{}` is not absolute", device.path().display()));
         }
-        let number = |n: i64| u32::try_from(n).or_else(|_| refuse(&field, format!("number {n} is out of range")));
+        // A FIFO has none, whatever is written there.
+        let fifo = kind == libc::S_IFIFO;
+        let number = |n: i64| {
+            if fifo {
+                Ok(0)
+            } else {
+                u32::try_from(n).or_else(|_| refuse(&field, format!("number {n} is out of range")))
+            }
+        };
         devices.push(Device {
-            path: device.path().clone(),
+            path: clean(device.path()),
             kind,
             number: (number(device.major())?, number(device.minor())?),
             mode: device.file_mode().unwrap_or(0o666) & 0o7777,

@@ -1,14 +1,18 @@
-//! Mounts of config.json: options as flags.
+//! Mounts of config.json: options as flags, destinations as clean paths.
+//!
+//! Options mean what they mean to mount(8). A bind mount keeps what its source is restricted to (`nodev`, `noexec`, `ro`)
+//! unless an option takes it back by name. What only old kernels or mount(8) itself act on is taken and does nothing.
 
 use super::{SpecError, c_string, refuse};
 use crate::sys::mount::{Change, attr};
+use crate::sys::path::clean;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// Where, inside.
+    /// Where, inside: absolute, without `.` and `..`.
     pub destination: PathBuf,
     /// What.
     pub kind: MountKind,
@@ -16,6 +20,8 @@ pub struct Mount {
     pub change: Change,
     /// Attributes of this mount and all under it (`rro` and its kin).
     pub change_recursive: Change,
+    /// It becomes read-only when everything is in place: other mounts and devices may have to be made on it.
+    pub readonly_last: bool,
     /// The contents of the image at the destination are copied into the new (tmpfs) mount.
     pub copy_up: bool,
 }
@@ -35,6 +41,13 @@ pub enum MountKind {
         source: CString,
         /// Its own options: name, and value where it has one.
         options: Vec<(CString, Option<CString>)>,
+        /// Its root has the permissions of the directory that it covers (a tmpfs that is given none).
+        inherit_mode: bool,
+    },
+    /// What an earlier mount has put at the destination is changed.
+    Remount {
+        /// Options of the file system to change with it; `None` changes the mount alone (`bind,remount`).
+        options: Option<Vec<(CString, Option<CString>)>>,
     },
 }
 
@@ -45,6 +58,64 @@ pub struct Bind {
     pub source: PathBuf,
     /// With what is mounted below it.
     pub recursive: bool,
+}
+
+/// Options by name that are no attribute of a mount and no propagation, with what [`Options::read`] makes of them; all
+/// others belong to the file system.
+const PLAIN: [&str; 7] = ["bind", "defaults", "rbind", "remount", "rprivate", "private", "tmpcopyup"];
+
+/// Attributes of mounts by their names; each also with an `r` before it, for all mounts below.
+const ATTRIBUTES: [&str; 18] = [
+    "atime",
+    "dev",
+    "diratime",
+    "exec",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "relatime",
+    "ro",
+    "rw",
+    "strictatime",
+    "suid",
+    "symfollow",
+];
+
+/// Options of every file system, which the kernel reads itself.
+const ANY_FILE_SYSTEM: [&str; 7] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"];
+
+/// Flags of mount(2) that have had no effect since before Linux 6.1: file systems decide by themselves.
+const WITHOUT_EFFECT: [&str; 6] = ["acl", "iversion", "loud", "noacl", "noiversion", "silent"];
+
+/// File systems of the kernel's own, which have no device whose writing `ro` must forbid.
+const VIRTUAL: [&str; 6] = ["devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs"];
+
+/// Files of /proc that may be covered, by those who show a container its limits as the machine's (lxcfs).
+const COVERED_IN_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+/// The names of all options that are taken, without those of single file systems.
+pub fn options() -> Vec<String> {
+    let recursive = ATTRIBUTES.iter().map(|name| format!("r{name}"));
+    let propagation = ["shared", "slave", "unbindable", "rshared", "rslave", "runbindable"];
+    let plain = PLAIN.iter().chain(&ATTRIBUTES).chain(&ANY_FILE_SYSTEM).chain(&WITHOUT_EFFECT).chain(&propagation);
+    let all: std::collections::BTreeSet<String> = plain.map(ToString::to_string).chain(recursive).collect();
+    all.into_iter().collect()
 }
 
 /// `MS_*` of a propagation's name, with `MS_REC` for the recursive ones.
@@ -99,64 +170,58 @@ fn apply(change: &mut Change, (bits, set): (u64, bool)) {
     }
 }
 
-pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mount, SpecError> {
-    let field = format!("mounts[{index}] ({})", mount.destination().display());
-    let mapped =
-        |m: &Option<Vec<_>>| m.as_ref().is_some_and(|m: &Vec<oci_spec::runtime::LinuxIdMapping>| !m.is_empty());
-    if mapped(mount.uid_mappings()) || mapped(mount.gid_mappings()) {
-        return refuse(field, "mounts with mapped owners are not supported by this runtime");
+/// What a mount's options say.
+#[derive(Debug)]
+struct Options {
+    change: Change,
+    change_recursive: Change,
+    /// Bound from the host; with what is mounted below it.
+    bind: Option<bool>,
+    remount: bool,
+    copy_up: bool,
+    file_system: Vec<(CString, Option<CString>)>,
+}
+
+impl Options {
+    fn read(field: &str, fs_type: &str, names: &[String]) -> Result<Self, SpecError> {
+        let mut found = Self {
+            change: Change::default(),
+            change_recursive: Change { recursive: true, ..Change::default() },
+            bind: (fs_type == "bind").then_some(false),
+            remount: false,
+            copy_up: false,
+            file_system: Vec::new(),
+        };
+        names.iter().try_for_each(|name| found.option(field, name))?;
+        Ok(found)
     }
-    let fs_type = mount.typ().as_deref().unwrap_or("");
-    let mut change = Change::default();
-    let mut change_recursive = Change { recursive: true, ..Change::default() };
-    let mut bind = (fs_type == "bind").then_some(false);
-    let mut copy_up = false;
-    let mut options = Vec::new();
-    for option in mount.options().iter().flatten() {
-        let name = option.as_str();
+
+    fn option(&mut self, field: &str, name: &str) -> Result<(), SpecError> {
         if let Some(flags) = propagation(name) {
-            let change = if flags & libc::MS_REC != 0 { &mut change_recursive } else { &mut change };
+            let change = if flags & libc::MS_REC != 0 { &mut self.change_recursive } else { &mut self.change };
             change.propagation = flags & !libc::MS_REC;
-        } else if let Some(found) = attribute(name) {
-            apply(&mut change, found);
-        } else if let Some(found) = name.strip_prefix('r').and_then(attribute) {
-            apply(&mut change_recursive, found);
-        } else {
-            match name {
-                "" | "defaults" => {}
-                "bind" => bind = bind.or(Some(false)),
-                "rbind" => bind = Some(true),
-                "tmpcopyup" => copy_up = true,
-                "idmap" | "ridmap" => {
-                    return refuse(field, "mounts with mapped owners are not supported by this runtime");
-                }
-                "remount" => return refuse(field, "option `remount` means nothing for a mount that is made new"),
-                _ => options.push(file_system_option(&field, name)?),
-            }
+            return Ok(());
         }
-    }
-    let source = mount.source().clone().unwrap_or_default();
-    let kind = match (bind, fs_type) {
-        (Some(_), _) if source.as_os_str().is_empty() => return refuse(field, "a bind mount needs a source"),
-        (Some(recursive), _) => {
-            c_string(&field, source.as_os_str().as_encoded_bytes())?;
-            MountKind::Bind(Bind { source, recursive })
+        if let Some(found) = attribute(name) {
+            apply(&mut self.change, found);
+            return Ok(());
         }
-        (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
-        (None, "") => return refuse(field, "has no type"),
-        (None, _) => MountKind::FileSystem {
-            fs_type: c_string(&field, fs_type)?,
-            source: c_string(&field, source.into_os_string().into_encoded_bytes())?,
-            options,
-        },
-    };
-    if copy_up && fs_type != "tmpfs" {
-        return refuse(field, "option `tmpcopyup` is for tmpfs only");
+        if let Some(found) = name.strip_prefix('r').and_then(attribute) {
+            apply(&mut self.change_recursive, found);
+            return Ok(());
+        }
+        match name {
+            "" | "defaults" => {}
+            name if WITHOUT_EFFECT.contains(&name) => {}
+            "bind" => self.bind = self.bind.or(Some(false)),
+            "rbind" => self.bind = Some(true),
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" | "ridmap" => return refuse(field, "mounts with mapped owners are not supported by this runtime"),
+            _ => self.file_system.push(file_system_option(field, name)?),
+        }
+        Ok(())
     }
-    // Documents written for runc 1.0 have relative destinations; they count from the root.
-    let destination = std::path::Path::new("/").join(mount.destination());
-    c_string(&field, destination.as_os_str().as_encoded_bytes())?;
-    Ok(Mount { destination, kind, change, change_recursive, copy_up })
 }
 
 /// A bind mount that is not of the document, with options as the document would have them.
@@ -175,5 +240,187 @@ fn file_system_option(field: &str, option: &str) -> Result<(CString, Option<CStr
     match option.split_once('=') {
         Some((key, value)) => Ok((c_string(field, key)?, Some(c_string(field, value)?))),
         None => Ok((c_string(field, option)?, None)),
+    }
+}
+
+pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mount, SpecError> {
+    let field = format!("mounts[{index}] ({})", mount.destination().display());
+    let mapped =
+        |m: &Option<Vec<_>>| m.as_ref().is_some_and(|m: &Vec<oci_spec::runtime::LinuxIdMapping>| !m.is_empty());
+    if mapped(mount.uid_mappings()) || mapped(mount.gid_mappings()) {
+        return refuse(field, "mounts with mapped owners are not supported by this runtime");
+    }
+    let fs_type = mount.typ().as_deref().unwrap_or("");
+    let options = Options::read(&field, fs_type, mount.options().as_deref().unwrap_or_default())?;
+    if options.copy_up && (fs_type != "tmpfs" || options.bind.is_some() || options.remount) {
+        return refuse(field, "option `tmpcopyup` is for tmpfs only");
+    }
+    // Documents written for runc 1.0 have relative destinations; they count from the root.
+    let destination = clean(mount.destination());
+    c_string(&field, destination.as_os_str().as_encoded_bytes())?;
+    if destination == Path::new("/") && !options.remount {
+        return refuse(field, "the root file system is given by `root`, not by a mount");
+    }
+    let Options { mut change, change_recursive, copy_up, .. } = options;
+    let kind = kind(&field, fs_type, mount.source().clone().unwrap_or_default(), options)?;
+    if let Some(problem) = refused_in_proc(&destination, &kind) {
+        return refuse(field, format!("{:?} {problem}", destination.display()));
+    }
+    let made_on = destination == Path::new("/dev") || fs_type == "tmpfs";
+    let readonly_last = made_on && change.set & attr::RDONLY != 0 && !matches!(kind, MountKind::Remount { .. });
+    if readonly_last {
+        change.set &= !attr::RDONLY;
+    }
+    Ok(Mount { destination, kind, change, change_recursive, readonly_last, copy_up })
+}
+
+fn kind(field: &str, fs_type: &str, source: PathBuf, options: Options) -> Result<MountKind, SpecError> {
+    let Options { change, bind, remount, mut file_system, .. } = options;
+    Ok(match (bind, fs_type) {
+        _ if remount => MountKind::Remount { options: bind.is_none().then_some(file_system) },
+        (Some(_), _) if source.as_os_str().is_empty() => return refuse(field, "a bind mount needs a source"),
+        (Some(recursive), _) => {
+            c_string(field, source.as_os_str().as_encoded_bytes())?;
+            MountKind::Bind(Bind { source, recursive })
+        }
+        (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
+        (None, "") => return refuse(field, "has no type"),
+        (None, _) => {
+            if change.set & attr::RDONLY != 0 && !VIRTUAL.contains(&fs_type) {
+                // Else its device would have to be one that can be written.
+                file_system.push((c"ro".to_owned(), None));
+            }
+            let inherit_mode = fs_type == "tmpfs" && !file_system.iter().any(|(name, _)| name.as_c_str() == c"mode");
+            MountKind::FileSystem {
+                fs_type: c_string(field, fs_type)?,
+                source: c_string(field, source.into_os_string().into_encoded_bytes())?,
+                options: file_system,
+                inherit_mode,
+            }
+        }
+    })
+}
+
+/// Why nothing of this kind may be mounted at `destination`, which is free of links.
+///
+/// The runtime writes to files of /proc while it makes a container, and so do programs in it that confine themselves: what
+/// stands there must be the kernel's (CVE-2019-16884). A bind of a whole proc file system is looked at when it is mounted.
+pub fn refused_in_proc(destination: &Path, kind: &MountKind) -> Option<&'static str> {
+    let below = destination.strip_prefix("/proc").ok()?;
+    match kind {
+        MountKind::Remount { .. } => None,
+        MountKind::Bind(_) if below.as_os_str().is_empty() => None,
+        MountKind::FileSystem { fs_type, .. } if below.as_os_str().is_empty() && fs_type.as_c_str() == c"proc" => None,
+        _ if below.as_os_str().is_empty() => Some("cannot be mounted because it is not of type proc"),
+        _ if COVERED_IN_PROC.iter().any(|allowed| destination == Path::new(allowed)) => None,
+        _ => Some("cannot be mounted because it is inside /proc"),
+    }
+}
+
+/// A remount without `bind` changes a file system for everybody who has it mounted, so it must be one of this container.
+pub(super) fn check_remounts(mounts: &[Mount]) -> Result<(), SpecError> {
+    for (i, mount) in mounts.iter().enumerate() {
+        let MountKind::Remount { options } = &mount.kind else { continue };
+        let field = || format!("mounts[{i}] ({})", mount.destination.display());
+        let earlier = mounts[..i]
+            .iter()
+            .rev()
+            .find(|other| other.destination == mount.destination && !matches!(other.kind, MountKind::Remount { .. }));
+        let root = mount.destination == Path::new("/");
+        match earlier.map(|other| &other.kind) {
+            None if !root => return refuse(field(), "option `remount` changes an earlier mount, and there is none"),
+            Some(MountKind::FileSystem { .. }) => {}
+            _ if options.is_none() => {}
+            _ => return refuse(field(), "option `remount` without `bind` would change a file system of the host"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: serde_json::Value) -> Result<Mount, SpecError> {
+        check(0, &serde_json::from_value(json).unwrap())
+    }
+
+    #[test]
+    fn every_option_that_is_listed_is_taken_and_none_is_left_to_the_file_system() {
+        for option in options() {
+            let kind = parse(serde_json::json!({
+                "destination": "/m", "type": "tmpfs", "source": "/s", "options": [option]}))
+            .unwrap_or_else(|e| panic!("{option}: {e}"))
+            .kind;
+            if let MountKind::FileSystem { options, .. } = kind {
+                let own = ANY_FILE_SYSTEM.contains(&option.as_str());
+                assert_eq!(options.len(), usize::from(own), "{option}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_covers_proc_but_what_shows_limits() {
+        let at = |destination: &str, fs_type: &str| {
+            parse(serde_json::json!({"destination": destination, "type": fs_type, "source": "/s"}))
+        };
+        for (destination, fs_type) in
+            [("/proc", "tmpfs"), ("proc/self/attr", "bind"), ("/x/../proc/sys", "proc"), ("/proc/cpuinfo/x", "bind")]
+        {
+            assert!(at(destination, fs_type).is_err(), "{destination} {fs_type}");
+        }
+        for (destination, fs_type) in [
+            ("/proc", "proc"),
+            ("/proc", "bind"),
+            ("/proc/cpuinfo", "bind"),
+            ("/processes", "tmpfs"),
+            ("/a/proc", "tmpfs"),
+        ] {
+            assert!(at(destination, fs_type).is_ok(), "{destination} {fs_type}");
+        }
+    }
+
+    #[test]
+    fn a_tmpfs_and_dev_become_read_only_last_and_others_at_once() {
+        let of = |destination: &str, fs_type: &str| {
+            let mount = parse(serde_json::json!({
+                "destination": destination, "type": fs_type, "source": "/s", "options": ["ro"]}))
+            .unwrap();
+            (mount.readonly_last, mount.change.set & attr::RDONLY != 0)
+        };
+        assert_eq!(of("/t", "tmpfs"), (true, false));
+        assert_eq!(of("/dev", "bind"), (true, false));
+        assert_eq!(of("/sys", "sysfs"), (false, true));
+        assert_eq!(of("/b", "bind"), (false, true));
+    }
+
+    #[test]
+    fn a_read_only_file_system_with_a_device_is_told_so() {
+        let options = |fs_type: &str| {
+            let mount = parse(serde_json::json!({
+                "destination": "/m", "type": fs_type, "source": "/dev/x", "options": ["ro"]}));
+            match mount.unwrap().kind {
+                MountKind::FileSystem { options, .. } => options,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(options("ext4"), [(c"ro".to_owned(), None)]);
+        assert_eq!(options("sysfs"), []);
+    }
+
+    #[test]
+    fn a_remount_is_of_something_that_the_document_has_mounted() {
+        let check_all = |mounts: serde_json::Value| {
+            let mounts: Vec<oci_spec::runtime::Mount> = serde_json::from_value(mounts).unwrap();
+            let mounts: Vec<Mount> = mounts.iter().enumerate().map(|(i, m)| check(i, m).unwrap()).collect();
+            check_remounts(&mounts)
+        };
+        let tmpfs = serde_json::json!({"destination": "/m", "type": "tmpfs", "source": "t"});
+        let bind = serde_json::json!({"destination": "/m", "type": "bind", "source": "/s"});
+        let remount = |options: &[&str]| serde_json::json!({"destination": "/m", "type": "tmpfs", "options": options});
+        assert!(check_all(serde_json::json!([tmpfs, remount(&["remount", "size=1m"])])).is_ok());
+        assert!(check_all(serde_json::json!([bind, remount(&["bind", "remount", "ro"])])).is_ok());
+        assert!(check_all(serde_json::json!([bind, remount(&["remount", "ro"])])).is_err());
+        assert!(check_all(serde_json::json!([remount(&["remount", "ro"]), tmpfs])).is_err());
     }
 }

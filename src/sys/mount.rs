@@ -36,6 +36,9 @@ const FSMOUNT_CLOEXEC: libc::c_uint = 1;
 const FSCONFIG_SET_FLAG: libc::c_uint = 0;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
 const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+const FSCONFIG_CMD_RECONFIGURE: libc::c_uint = 7;
+const FSPICK_CLOEXEC: libc::c_uint = 1;
+const FSPICK_EMPTY_PATH: libc::c_uint = 8;
 const OPEN_TREE_CLONE: libc::c_uint = 1;
 const OPEN_TREE_CLOEXEC: libc::c_uint = libc::O_CLOEXEC as libc::c_uint;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
@@ -63,6 +66,18 @@ impl FsContext {
     pub fn open(fs_type: &CStr) -> io::Result<Self> {
         // SAFETY: fsopen reads the NUL-terminated name during the call and returns a new descriptor.
         descriptor(unsafe { libc::syscall(libc::SYS_fsopen, fs_type.as_ptr(), FSOPEN_CLOEXEC) }).map(Self)
+    }
+
+    /// Opens a context for changing the file system whose mounted root `mount` means.
+    pub fn pick(mount: impl AsFd) -> io::Result<Self> {
+        let (fd, flags) = (mount.as_fd().as_raw_fd(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+        // SAFETY: fspick reads the static empty path during the call and returns a new descriptor.
+        descriptor(unsafe { libc::syscall(libc::SYS_fspick, fd, c"".as_ptr(), flags) }).map(Self)
+    }
+
+    /// Makes the options that were set those of the file system that was picked.
+    pub fn reconfigure(&self) -> io::Result<()> {
+        self.config(FSCONFIG_CMD_RECONFIGURE, None, None)
     }
 
     fn config(&self, command: libc::c_uint, key: Option<&CStr>, value: Option<&CStr>) -> io::Result<()> {
@@ -152,7 +167,7 @@ pub struct Change {
 /// Changes attributes and propagation of the mount that `mount` means (Linux 5.12).
 pub fn set_attributes(mount: impl AsFd, change: Change) -> io::Result<()> {
     let mut clear = change.clear;
-    if change.set & attr::ATIME != 0 || change.set & attr::NODIRATIME != 0 {
+    if change.set & attr::ATIME != 0 {
         // How access times are kept is a number, not bits: the old one has to be cleared.
         clear |= attr::ATIME;
     }

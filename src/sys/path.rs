@@ -3,11 +3,11 @@
 //! Every path inside a container's root file system is looked up by these: symbolic links, `..` and absolute paths in
 //! foreign files all mean what they would mean inside, even while the container's processes rename things.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// A path as the kernel takes it.
 ///
@@ -21,10 +21,18 @@ pub fn c_path(path: impl AsRef<OsStr>) -> io::Result<CString> {
 ///
 /// `flags` are `O_*`; close-on-exec is added. `mode` counts with `O_CREAT`.
 pub fn open_in(root: impl AsFd, path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    open(root.as_fd(), path, flags, mode, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS)
+}
+
+/// Opens `path` below the mount that `root` is on: no link is followed and no other mount is entered (`ELOOP`, `EXDEV`).
+pub fn open_plain(root: impl AsFd, path: &Path, flags: i32) -> io::Result<OwnedFd> {
+    open(root.as_fd(), path, flags, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV)
+}
+
+fn open(root: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32, resolve: u64) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     loop {
-        match openat2(root.as_fd().as_raw_fd(), &path, flags, mode, resolve) {
+        match openat2(root.as_raw_fd(), &path, flags, mode, resolve) {
             // A rename or mount somewhere raced with the walk: the kernel asks us to walk again.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => {}
             other => return other,
@@ -50,47 +58,143 @@ fn openat2(dir: i32, path: &CStr, flags: i32, mode: u32, resolve: u64) -> io::Re
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Makes the directory `path` and those above it, as if `root` were `/`, and gives a handle (`O_PATH`) to it.
-///
-/// Links to directories on the way are followed inside the root; a dangling link is an error.
-pub fn make_dirs_in(root: impl AsFd, path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    let root = root.as_fd();
-    let handle = libc::O_PATH | libc::O_DIRECTORY;
-    match open_in(root, path, handle, 0) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
-        other => return other,
-    }
-    // Walk by names: each step is looked up from the root again, so that a link on the way counts from there.
-    let mut walked = std::path::PathBuf::from("/");
-    let mut dir = open_in(root, &walked, handle, 0)?;
-    for part in path.components() {
-        let Component::Normal(name) = part else { continue };
-        walked.push(name);
-        dir = match open_in(root, &walked, handle, 0) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
-                match nix::sys::stat::mkdirat(&dir, name, nix::sys::stat::Mode::from_bits_truncate(mode)) {
-                    Ok(()) | Err(nix::Error::EEXIST) => open_in(root, &walked, handle, 0)?,
-                    Err(e) => return Err(e.into()),
-                }
-            }
-            other => other?,
-        };
-    }
-    Ok(dir)
+/// What a place is made as where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// An empty file.
+    File,
 }
 
-/// Gives a handle (`O_PATH`) to the file `path`, made empty if nothing is there, as if `root` were `/`.
-pub fn make_file_in(root: impl AsFd, path: &Path, mode: u32) -> io::Result<OwnedFd> {
-    let root = root.as_fd();
-    match open_in(root, path, libc::O_PATH, 0) {
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
-        other => return other,
+/// A file or directory below a root, found or made.
+#[derive(Debug)]
+pub struct Place {
+    /// Means it (`O_PATH`), whatever is renamed afterwards.
+    pub handle: OwnedFd,
+    /// The way by which `handle` was opened, from the root, with every link resolved.
+    pub path: PathBuf,
+    /// Nothing was there before.
+    pub made: bool,
+    /// A symbolic link was on the way.
+    pub linked: bool,
+}
+
+/// The most symbolic links on one way; the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// Finds `path` as if `root` were `/`, and makes what is missing of it with the permissions `mode` (directories on the
+/// way to a file with 0755). Its own `..` count as in the text, those of links as in the tree.
+///
+/// Links are followed inside the root, also those whose target is not there yet: images have `/var/run` as a link to a
+/// `/run` that they do not hold. No name is looked up twice: a link that is swapped in meanwhile is seen as what it is or
+/// not at all, and [`Place::path`] is the way that was really taken.
+pub fn make_place(root: impl AsFd, path: &Path, kind: Kind, mode: u32) -> io::Result<Place> {
+    let (root, path) = (root.as_fd(), clean(path));
+    let flags = if kind == Kind::Directory { libc::O_PATH | libc::O_DIRECTORY } else { libc::O_PATH };
+    match open(root, &path, flags, 0, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS) {
+        Ok(handle) => Ok(Place { handle, path, made: false, linked: false }),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP)) => walk(root, &path, kind, mode),
+        Err(e) => Err(e),
     }
-    if let Some(parent) = path.parent() {
-        make_dirs_in(root, parent, 0o755)?;
+}
+
+fn walk(root: BorrowedFd<'_>, path: &Path, kind: Kind, mode: u32) -> io::Result<Place> {
+    let top = || open_in(root, Path::new("/"), libc::O_PATH | libc::O_DIRECTORY, 0);
+    let mut place = Place { handle: top()?, path: "/".into(), made: false, linked: false };
+    let mut ahead: Vec<OsString> = Vec::new();
+    put_ahead(&mut ahead, path);
+    let mut links = 0;
+    let mut is_directory = true;
+    while let Some(name) = ahead.pop() {
+        if name == ".." {
+            // Not by the directory's own `..`, which leads wherever it may have been moved to.
+            place.path.pop();
+            place.handle = open_in(root, &place.path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+            continue;
+        }
+        let make = if ahead.is_empty() { (kind, mode) } else { (Kind::Directory, dir_mode(kind, mode)) };
+        let (found, made) = step(&place.handle, &name, make)?;
+        let format = nix::sys::stat::fstat(&found)?.st_mode & libc::S_IFMT;
+        if format == libc::S_IFLNK {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            place.linked = true;
+            let target = PathBuf::from(nix::fcntl::readlinkat(&found, "")?);
+            if target.is_absolute() {
+                place.path = "/".into();
+                place.handle = top()?;
+            }
+            put_ahead(&mut ahead, &target);
+            continue;
+        }
+        is_directory = format == libc::S_IFDIR;
+        place.path.push(name);
+        (place.handle, place.made) = (found, made);
     }
-    open_in(root, path, libc::O_RDONLY | libc::O_CREAT | libc::O_NOCTTY, mode)?;
-    open_in(root, path, libc::O_PATH, 0)
+    match kind == Kind::Directory && !is_directory {
+        true => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        false => Ok(place),
+    }
+}
+
+fn dir_mode(kind: Kind, mode: u32) -> u32 {
+    if kind == Kind::Directory { mode } else { 0o755 }
+}
+
+/// Puts the names of `path` in front of those that are still to be walked, the next one last.
+fn put_ahead(ahead: &mut Vec<OsString>, path: &Path) {
+    ahead.extend(path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    }));
+}
+
+/// Opens one name of `dir` without following it, made where it is missing; tells whether it was.
+fn step(dir: &OwnedFd, name: &OsStr, (kind, mode): (Kind, u32)) -> io::Result<(OwnedFd, bool)> {
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::{Mode, mkdirat};
+    let look = || openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
+    match look() {
+        Err(nix::Error::ENOENT) => {}
+        other => return Ok((other?, false)),
+    }
+    let mode = Mode::from_bits_truncate(mode);
+    let made = match kind {
+        Kind::Directory => mkdirat(dir, name, mode),
+        Kind::File => {
+            let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            openat(dir, name, new, mode).map(drop)
+        }
+    };
+    match made {
+        Ok(()) => Ok((look()?, true)),
+        Err(nix::Error::EEXIST) => Ok((look()?, false)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The path without `.`, `..` and doubled slashes, as if it held no links.
+pub fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            _ => {}
+        }
+    }
+    cleaned
+}
+
+/// Makes the directory `path` and those above it, see [`make_place`], and gives a handle (`O_PATH`) to it.
+pub fn make_dirs_in(root: impl AsFd, path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    Ok(make_place(root, path, Kind::Directory, mode)?.handle)
 }
 
 #[cfg(test)]
@@ -109,7 +213,8 @@ mod tests {
         let (dir, handle) = root();
         std::fs::create_dir(dir.path().join("etc")).unwrap();
         symlink("/etc", dir.path().join("link")).unwrap();
-        make_file_in(&handle, Path::new("/link/made"), 0o644).unwrap();
+        let place = make_place(&handle, Path::new("/link/made"), Kind::File, 0o644).unwrap();
+        assert_eq!((place.path.as_path(), place.made, place.linked), (Path::new("/etc/made"), true, true));
         assert!(dir.path().join("etc/made").exists());
         assert!(!Path::new("/etc/made").exists());
     }
@@ -122,9 +227,51 @@ mod tests {
     }
 
     #[test]
-    fn a_dangling_link_on_the_way_is_an_error() {
+    fn what_a_dangling_link_leads_to_is_made_inside() {
         let (dir, handle) = root();
-        symlink("/nowhere", dir.path().join("link")).unwrap();
-        assert!(make_dirs_in(&handle, Path::new("/link/below"), 0o755).is_err());
+        symlink("../../../run/./deep", dir.path().join("link")).unwrap();
+        let place = make_place(&handle, Path::new("/link/below"), Kind::Directory, 0o700).unwrap();
+        assert_eq!(place.path, Path::new("/run/deep/below"));
+        assert!(dir.path().join("run/deep/below").is_dir());
+        symlink("/run/deep/file", dir.path().join("run/to-file")).unwrap();
+        let place = make_place(&handle, Path::new("/run/to-file"), Kind::File, 0o600).unwrap();
+        assert_eq!(place.path, Path::new("/run/deep/file"));
+        assert!(dir.path().join("run/deep/file").is_file());
+    }
+
+    #[test]
+    fn what_is_there_is_found_as_it_is() {
+        let (dir, handle) = root();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        let place = make_place(&handle, Path::new("/x/.././d"), Kind::Directory, 0o755).unwrap();
+        assert_eq!((place.path.as_path(), place.made, place.linked), (Path::new("/d"), false, false));
+        assert!(!dir.path().join("x").exists());
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        for path in ["/f", "/f/below"] {
+            let e = make_place(&handle, Path::new(path), Kind::Directory, 0o755).unwrap_err();
+            assert_eq!(e.raw_os_error(), Some(libc::ENOTDIR), "{path}");
+        }
+    }
+
+    #[test]
+    fn links_in_a_circle_are_an_error() {
+        let (dir, handle) = root();
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        let e = make_place(&handle, Path::new("/a/x"), Kind::Directory, 0o755).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::ELOOP));
+    }
+
+    #[test]
+    fn a_plain_path_goes_through_no_link_and_no_other_mount() {
+        let (dir, handle) = root();
+        symlink("f", dir.path().join("link")).unwrap();
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        assert!(open_plain(&handle, Path::new("f"), libc::O_RDONLY).is_ok());
+        let e = open_plain(&handle, Path::new("link"), libc::O_RDONLY).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::ELOOP));
+        let top = std::fs::File::open("/").unwrap();
+        let e = open_plain(&top, Path::new("proc/version"), libc::O_RDONLY).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::EXDEV));
     }
 }

@@ -10,8 +10,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const APPLETS: &[&str] = &[
     "sh", "cat", "chmod", "cut", "dd", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir", "mknod",
-    "mount", "ps", "pwd", "readlink", "sed", "seq", "sleep", "sort", "stat", "stty", "test", "touch", "true", "tty",
-    "umount", "wc",
+    "mkfifo", "mount", "ps", "pwd", "readlink", "sed", "seq", "sleep", "sort", "stat", "stty", "test", "touch", "true",
+    "tty", "umount", "wc",
 ];
 
 /// One container's bundle, and the host it is on.
@@ -93,6 +93,27 @@ impl Bundle {
         self
     }
 
+    /// Adds a mount at the end of the list.
+    pub(crate) fn mount(&mut self, mount: Value) -> &mut Self {
+        self.config["mounts"].as_array_mut().unwrap().push(mount);
+        self
+    }
+
+    /// Gives the container's program a capability more.
+    pub(crate) fn capable(&mut self, capability: &str) -> &mut Self {
+        for set in ["bounding", "effective", "permitted"] {
+            self.config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!(capability));
+        }
+        self
+    }
+
+    /// A new directory on the host, outside of the bundle.
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        let path = self.host.dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
     /// Runs the bundle as container `c` to its end.
     pub(crate) fn run(&self) -> Said {
         self.run_with(&[])
@@ -168,6 +189,16 @@ impl Bundle {
             self.host.assert_clean();
         }
     }
+}
+
+/// A line of a mountinfo file: its options, its optional fields (propagation), and type and options of the file system.
+pub(crate) fn mount_at<'a>(mountinfo: &'a str, at: &str) -> (&'a str, String, &'a str) {
+    let line = mountinfo.lines().rev().find(|line| line.split(' ').nth(4) == Some(at));
+    let line = line.unwrap_or_else(|| panic!("no mount at {at}:\n{mountinfo}"));
+    let (first, last) = line.split_once(" - ").unwrap();
+    let options = first.split(' ').nth(5).unwrap();
+    let optional = first.split(' ').skip(6).map(|field| field.split(':').next().unwrap()).collect::<Vec<_>>();
+    (options, optional.join(" "), last)
 }
 
 fn config() -> Value {

@@ -10,6 +10,7 @@ mod cli;
 mod confinement;
 mod exec;
 mod lifecycle;
+mod mounts;
 mod own;
 mod process;
 mod rootfs;

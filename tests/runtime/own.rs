@@ -1,8 +1,9 @@
 //! What only this runtime does, or does differently from runc.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, mount_at};
 use berth_runtime::codec::Codec;
 use berth_runtime::image::snapshot::Snapshot;
+use berth_test_host::TestHost;
 use serde_json::json;
 use std::fs::File;
 
@@ -140,17 +141,177 @@ fn an_explicit_limit_that_cannot_be_set_is_an_error() {
 
 #[test]
 #[ignore = "needs root"]
-fn proc_replaced_by_the_image_is_not_written_to() {
-    let mut bundle = Bundle::new("rt-fake-proc");
-    // CVE-2019-16884: what should be the kernel's is a directory of the image.
-    bundle.config["mounts"].as_array_mut().unwrap().remove(0);
-    std::fs::create_dir_all(bundle.rootfs().join("proc/sys/kernel")).unwrap();
-    std::fs::write(bundle.rootfs().join("proc/sys/kernel/msgmax"), "").unwrap();
-    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmax": "4096"});
+fn what_a_mount_before_has_put_there_is_changed_by_a_remount() {
+    let mut bundle = Bundle::new("rt-remount");
+    let volume = bundle.volume("volume");
+    bundle.mount(json!({"destination": "/t", "type": "tmpfs", "source": "t", "options": ["size=64k", "nosuid"]}));
+    bundle.mount(json!({"destination": "/t", "type": "tmpfs", "options": ["remount", "size=128k"]}));
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["bind", "nodev"]}));
+    bundle.mount(json!({"destination": "/v", "options": ["bind", "remount", "ro"]}));
+    bundle.mount(json!({"destination": "/", "options": ["bind", "remount", "nosuid"]}));
+    let said = bundle.sh("grep -e ' /t ' -e ' /v ' -e ' / ' /proc/mounts | cut -d' ' -f2,4 | sort");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("/ rw,nosuid,relatime"), "{said}");
+    assert!(lines[1].starts_with("/t rw,nosuid,relatime,size=128k"), "{said}");
+    assert!(lines[2].starts_with("/v ro,nodev,relatime"), "{said}");
+    bundle.mount(json!({"destination": "/v", "options": ["remount", "ro"]}));
+    let said = bundle.run();
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("mounts[9] (/v): option `remount` without `bind`"), "{}", said.stderr);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_root_gets_its_propagation_and_nothing_reaches_the_host() {
+    for shared_host in [false, true] {
+        let host = if shared_host { TestHost::with_shared_mounts("rt-prop") } else { TestHost::new("rt-prop") };
+        let mut bundle = Bundle::on(host);
+        bundle.capable("CAP_SYS_ADMIN");
+        let before = bundle.host.run("cat", &["/proc/self/mounts"]);
+        let slave = if shared_host { "master" } else { "" };
+        for (name, expected) in [("private", ""), ("slave", slave), ("shared", "shared"), ("unbindable", "unbindable")]
+        {
+            for name in [name.to_owned(), format!("r{name}")] {
+                bundle.config["linux"]["rootfsPropagation"] = json!(name);
+                let said = bundle.sh("mount -t tmpfs inner /data && cat /proc/self/mountinfo");
+                assert_eq!(mount_at(&said, "/").1, expected, "{name} {shared_host}");
+            }
+        }
+        assert_eq!(bundle.host.run("cat", &["/proc/self/mounts"]), before);
+        bundle.done();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn mounts_inside_go_out_only_where_mount_and_root_are_shared() {
+    let mut bundle = Bundle::on(TestHost::with_shared_mounts("rt-share"));
+    bundle.capable("CAP_SYS_ADMIN");
+    let volume = bundle.volume("volume");
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["rbind", "rshared"]}));
+    for (root, expected) in [("rprivate", false), ("rslave", false), ("rshared", true)] {
+        bundle.config["linux"]["rootfsPropagation"] = json!(root);
+        bundle.sh("mkdir -p /v/x && mount -t tmpfs inner /v/x");
+        assert_eq!(bundle.host.run("cat", &["/proc/self/mounts"]).contains("inner"), expected, "{root}");
+    }
+    bundle.host.run("umount", &[volume.join("x").to_str().unwrap()]);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_tmpfs_takes_the_permissions_of_what_it_covers_and_those_of_its_option_first() {
+    let mut bundle = Bundle::new("rt-mode");
+    for name in ["covered", "told"] {
+        std::fs::create_dir(bundle.rootfs().join(name)).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o751);
+        std::fs::set_permissions(bundle.rootfs().join(name), mode).unwrap();
+    }
+    bundle.mount(json!({"destination": "/covered", "type": "tmpfs", "source": "t"}));
+    bundle.mount(json!({"destination": "/told", "type": "tmpfs", "source": "t", "options": ["mode=700", "size=8k"]}));
+    assert_eq!(bundle.sh("stat -c %a /covered /told"), "751\n700");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_the_image_has_is_copied_up_into_a_tmpfs() {
+    let mut bundle = Bundle::new("rt-copyup");
+    let data = bundle.rootfs().join("data");
+    std::fs::create_dir(data.join("d")).unwrap();
+    std::fs::write(data.join("d/file"), "of the image\n").unwrap();
+    std::fs::hard_link(data.join("d/file"), data.join("second")).unwrap();
+    std::os::unix::fs::symlink("d/file", data.join("link")).unwrap();
+    std::os::unix::fs::chown(data.join("d"), Some(33), Some(34)).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+    std::fs::set_permissions(data.join("d/file"), mode).unwrap();
+    bundle.mount(json!({"destination": "/data", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "ro"]}));
+    let said = bundle.sh("cat /data/link; stat -c '%a %h' /data/second; stat -c '%u %g' /data/d; \
+         touch /data/new 2>/dev/null || echo protected; grep -c '^t /data tmpfs ro' /proc/mounts");
+    assert_eq!(said, "of the image\n4755 2\n33 34\nprotected\n1");
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 3);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn nothing_is_mounted_over_proc() {
+    let mut bundle = Bundle::new("rt-over-proc");
+    let volume = bundle.volume("volume");
+    for (mount, why) in [
+        (json!({"destination": "/proc", "type": "bind", "source": volume, "options": ["rbind"]}), "not of type proc"),
+        (
+            json!({"destination": "/proc", "type": "bind", "source": "/proc/sys", "options": ["bind"]}),
+            "not of type proc",
+        ),
+        (json!({"destination": "/proc", "type": "tmpfs", "source": "t"}), "not of type proc"),
+        (json!({"destination": "/proc/self/attr", "type": "tmpfs", "source": "t"}), "inside /proc"),
+    ] {
+        bundle.config["mounts"].as_array_mut().unwrap().truncate(4);
+        let said = bundle.mount(mount).script("true").run();
+        assert_eq!(said.code, 1, "{why}");
+        assert!(said.stderr.contains(why), "{why}: {}", said.stderr);
+    }
+    bundle.config["mounts"][4] =
+        json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+    assert_eq!(bundle.sh("grep -c ' /proc proc ' /proc/mounts"), "2");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_bind_keeps_what_its_source_is_restricted_to_unless_it_is_taken_back_by_name() {
+    let mut bundle = Bundle::new("rt-keep");
+    let volume = bundle.volume("volume");
+    bundle.host.run("mount", &["-t", "tmpfs", "-o", "nosuid,nodev,noexec,noatime", "low", volume.to_str().unwrap()]);
+    bundle.mount(
+        json!({"destination": "/kept", "type": "bind", "source": volume, "options": ["bind", "ro", "nodiratime"]}),
+    );
+    bundle
+        .mount(json!({"destination": "/taken", "type": "bind", "source": volume, "options": ["bind", "exec", "suid"]}));
+    let said = bundle.sh("grep -e ' /kept ' -e ' /taken ' /proc/mounts | cut -d' ' -f4 | sed 's/,inode64//'");
+    assert_eq!(said, "ro,nosuid,nodev,noexec,noatime,nodiratime\nrw,nodev,noatime");
+    bundle.host.run("umount", &[volume.to_str().unwrap()]);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_overlay_with_options_of_any_length_is_mounted() {
+    let mut bundle = Bundle::new("rt-long-overlay");
+    let mut lower = Vec::new();
+    for i in 0..4 {
+        let layer = bundle.volume(&format!("{i}{}", "-with-a-long-name".repeat(8)));
+        std::fs::write(layer.join(format!("from-{i}")), "").unwrap();
+        lower.push(layer.display().to_string());
+    }
+    let (upper, work) = (bundle.volume("upper"), bundle.volume("work"));
+    let options = json!([
+        format!("lowerdir={}", lower.join(":")),
+        format!("upperdir={}", upper.display()),
+        format!("workdir={}", work.display()),
+        "nosuid",
+        "private"
+    ]);
+    bundle.mount(json!({"destination": "/o", "type": "overlay", "source": "overlay", "options": options}));
+    assert_eq!(
+        bundle.sh("ls /o; touch /o/new; grep -c ' /o overlay rw,nosuid' /proc/mounts"),
+        "from-0\nfrom-1\nfrom-2\nfrom-3\n1"
+    );
+    assert!(upper.join("new").exists());
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_device_never_takes_the_place_of_another_file() {
+    let mut bundle = Bundle::new("rt-wrong-device");
+    bundle.config["mounts"].as_array_mut().unwrap().drain(1..3);
+    std::fs::write(bundle.rootfs().join("dev/zero"), "no device\n").unwrap();
     let said = bundle.script("true").run();
-    let written = std::fs::read_to_string(bundle.rootfs().join("proc/sys/kernel/msgmax")).unwrap();
-    assert_ne!(said.code, 0);
-    assert_eq!(written, "");
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("make device `/dev/zero`"), "{}", said.stderr);
     bundle.done();
 }
 
