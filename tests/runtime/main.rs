@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
+mod attacks;
 mod bundle;
 mod cli;
 mod confinement;

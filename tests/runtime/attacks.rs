@@ -1,0 +1,201 @@
+//! What others have done to container runtimes: at least one test for each class, by its first CVE. The table of classes
+//! is in docs/threat-model.md. Runtimes older than a class do not pass.
+
+use crate::bundle::Bundle;
+use serde_json::json;
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Swaps two names of a directory over and over while `attack` runs; says how often.
+fn while_swapping(dir: &Path, one: &str, other: &str, attack: impl FnOnce()) -> u64 {
+    let path = |name: &str| CString::new(dir.join(name).to_str().unwrap()).unwrap();
+    let (one, other, done) = (path(one), path(other), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        let swapping = threads.spawn(|| {
+            let mut swaps = 0;
+            while !done.load(Ordering::Relaxed) {
+                let here = nix::fcntl::AT_FDCWD;
+                let flags = nix::fcntl::RenameFlags::RENAME_EXCHANGE;
+                nix::fcntl::renameat2(here, one.as_c_str(), here, other.as_c_str(), flags).unwrap();
+                swaps += 1;
+            }
+            swaps
+        });
+        // Ends the thread also when the attack's assertions fail.
+        struct End<'a>(&'a AtomicBool);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let end = End(&done);
+        attack();
+        drop(end);
+        swapping.join().unwrap()
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_mount_point_swapped_for_a_link_leads_no_mount_out_of_the_container() {
+    // CVE-2021-30465: a second container changes the shared volume while mounts are made below it.
+    let mut bundle = Bundle::new("rt-race");
+    let (volume, outside) = (bundle.volume("volume"), bundle.volume("outside"));
+    std::fs::create_dir(volume.join("place")).unwrap();
+    // The same directory of the host by its absolute name and by climbing from any depth.
+    let climb = format!("{}{}", "../".repeat(20), outside.strip_prefix("/").unwrap().display());
+    for (i, target) in [outside.to_str().unwrap(), &climb].into_iter().enumerate() {
+        std::os::unix::fs::symlink(target, volume.join(format!("link{i}"))).unwrap();
+    }
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["rbind"]}));
+    bundle.mount(json!({"destination": "/v/place/below", "type": "tmpfs", "source": "swapped"}));
+    bundle.script(
+        "while read -r _ _ _ _ at _ _ _ rest; do case $rest in *swapped*) echo $at;; esac; done < /proc/self/mountinfo",
+    );
+    let before = bundle.host.run("cat", &["/proc/self/mounts"]);
+    let inside = outside.join("below").to_str().unwrap().to_owned();
+    let mut seen = std::collections::BTreeSet::new();
+    for link in ["link0", "link1"] {
+        while_swapping(&volume, "place", link, || {
+            for _ in 0..60 {
+                let said = bundle.run();
+                assert!(said.code == 0 || said.stderr.contains("/v/place/below"), "{}", said.stderr);
+                seen.extend(said.stdout.lines().map(str::to_owned));
+            }
+        });
+        let _ = std::fs::rename(volume.join(link), volume.join(format!("used-{link}")));
+        if !volume.join("place").exists() {
+            std::fs::create_dir(volume.join("place")).unwrap();
+        }
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "something was made on the host");
+    assert_eq!(bundle.host.run("cat", &["/proc/self/mounts"]), before);
+    // Below the volume, or where the link leads inside of the container: the test races only if it has seen both.
+    let allowed = ["/v/place/below", "/v/link0/below", "/v/link1/below", &inside];
+    assert!(seen.iter().all(|at| allowed.contains(&at.as_str())), "{seen:?}");
+    assert!(seen.contains(&inside), "the link was never met: {seen:?}");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_mount_point_swapped_for_a_link_covers_nothing_of_proc() {
+    // CVE-2025-52881: what the runtime or a program that confines itself writes to would be the attacker's.
+    let mut bundle = Bundle::new("rt-race-proc");
+    let volume = bundle.volume("volume");
+    std::fs::create_dir(volume.join("place")).unwrap();
+    std::os::unix::fs::symlink("/proc/self", volume.join("link")).unwrap();
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["rbind"]}));
+    bundle.mount(json!({"destination": "/v/place/attr", "type": "tmpfs", "source": "swapped"}));
+    bundle.script("grep -c 'swapped /proc' /proc/self/mounts; true");
+    let mut refused = 0;
+    while_swapping(&volume, "place", "link", || {
+        for _ in 0..60 {
+            let said = bundle.run();
+            match said.code {
+                0 => assert_eq!(said.stdout, "0"),
+                _ => refused += 1,
+            }
+        }
+    });
+    assert!(refused > 0, "the link was never met");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_link_into_proc_is_no_mount_point() {
+    let mut bundle = Bundle::new("rt-link-proc");
+    for (name, target) in [("to-attr", "/proc/self/attr"), ("to-proc", "/proc"), ("to-sys", "to-proc/../proc/sys")] {
+        std::os::unix::fs::symlink(target, bundle.rootfs().join(name)).unwrap();
+        bundle.mount(json!({"destination": format!("/{name}"), "type": "tmpfs", "source": "x"}));
+        let said = bundle.script("true").run();
+        assert_eq!(said.code, 1, "{name}");
+        assert!(said.stderr.contains("cannot be mounted because it is"), "{name}: {}", said.stderr);
+        bundle.config["mounts"].as_array_mut().unwrap().pop();
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn proc_and_sys_are_not_mounted_through_a_link() {
+    // CVE-2023-27561, CVE-2019-19921: the masks would be of another place than the file system.
+    for name in ["proc", "sys"] {
+        let mut bundle = Bundle::new("rt-proc-link");
+        std::fs::remove_dir(bundle.rootfs().join(name)).unwrap();
+        std::fs::create_dir(bundle.rootfs().join("bad")).unwrap();
+        std::os::unix::fs::symlink("/bad", bundle.rootfs().join(name)).unwrap();
+        let said = bundle.script("true").run();
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.contains("must be mounted on ordinary directory"), "{}", said.stderr);
+        bundle.done();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_parameter_is_set_in_the_kernel_and_not_where_the_containers_proc_is() {
+    // CVE-2019-16884: what should be the kernel's is a directory of the image.
+    let mut bundle = Bundle::new("rt-fake-proc");
+    bundle.config["mounts"][0]["destination"] = json!("/kernel");
+    std::fs::create_dir_all(bundle.rootfs().join("proc/sys/kernel")).unwrap();
+    let fake = bundle.rootfs().join("proc/sys/kernel/msgmax");
+    std::fs::write(&fake, "").unwrap();
+    bundle.config["linux"]["sysctl"] = json!({"kernel.msgmax": "4096"});
+    assert_eq!(bundle.sh("cat /kernel/sys/kernel/msgmax"), "4096");
+    assert_eq!(std::fs::read_to_string(fake).unwrap(), "");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_link_in_place_of_the_null_device_neither_masks_with_its_target_nor_opens_it() {
+    // CVE-2025-31133: what stands at /dev/null when paths are masked would be mounted over them.
+    let mut bundle = Bundle::new("rt-null");
+    bundle.config["mounts"].as_array_mut().unwrap().drain(1..3);
+    std::fs::write(bundle.rootfs().join("etc/target"), "not masked\n").unwrap();
+    std::os::unix::fs::symlink("/etc/target", bundle.rootfs().join("dev/null")).unwrap();
+    let said = bundle.script("cat /proc/keys").run();
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""), "a link is taken for the null device");
+    // And where /dev is bound, so that nobody looks at the devices in it.
+    bundle.mount(json!({"destination": "/dev", "type": "bind", "source": "rootfs/dev", "options": ["bind"]}));
+    assert_eq!(bundle.sh("cat /proc/keys; wc -c < /proc/keys"), "0");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_link_in_place_of_the_console_leads_no_terminal_to_another_file() {
+    // CVE-2025-52565: a file of /proc would get the terminal as a cover before it is masked or protected.
+    let mut bundle = Bundle::new("rt-console-link");
+    bundle.config["mounts"].as_array_mut().unwrap().remove(1);
+    std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/console")).unwrap();
+    bundle.config["process"]["terminal"] = json!(true);
+    let socket = bundle.host.dir().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let said = bundle.script("true").create_with(&["--console-socket", socket.to_str().unwrap()]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("/dev/console"), "{}", said.stderr);
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_inherits_no_descriptor_and_no_key_of_the_host() {
+    // CVE-2024-21626. Descriptors of the caller's that are not close-on-exec are no less of the host.
+    let mut bundle = Bundle::new("rt-inherit");
+    bundle.config["linux"]["maskedPaths"] = json!([]);
+    let leak = std::fs::File::open("/").unwrap();
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    // The directory that is listed is open itself, as one more.
+    assert_eq!(bundle.sh("ls /proc/self/fd"), "0\n1\n2\n3");
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "ls", "/proc/self/fd"]).ok(), "0\n1\n2\n3");
+    // Its own, empty, and named after the container: the host's session keys would be listed here too.
+    let keys = bundle.verb(&["exec", "c", "cat", "/proc/keys"]).ok();
+    assert!(keys.contains("_ses.c: empty"), "{keys}");
+    drop(leak);
+    bundle.done();
+}
