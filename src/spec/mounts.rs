@@ -225,11 +225,7 @@ impl Options {
 }
 
 /// A bind mount that is not of the document, with options as the document would have them.
-pub fn bind_mount(
-    source: &std::path::Path,
-    destination: &std::path::Path,
-    options: &[&str],
-) -> Result<Mount, SpecError> {
+pub fn bind_mount(source: &Path, destination: &Path, options: &[&str]) -> Result<Mount, SpecError> {
     let mut mount = oci_spec::runtime::Mount::default();
     mount.set_typ(Some("bind".into())).set_source(Some(source.into())).set_destination(destination.into());
     mount.set_options(Some(options.iter().map(|o| (*o).to_owned()).collect()));
