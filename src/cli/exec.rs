@@ -33,6 +33,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
     }
     let mut foreground = Foreground::new()?;
     let mut launched = exec(&Exec {
+        id: &record.id,
         bundle: &record.bundle,
         init: record.pid,
         pidfd: init.as_fd(),

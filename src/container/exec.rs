@@ -12,6 +12,7 @@
 //! host's tree when it enters.
 
 use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan};
+use super::listener::{self, Told};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use super::{init, terminal, user};
@@ -32,6 +33,8 @@ use std::path::{Path, PathBuf};
 /// What to run and where.
 #[derive(Debug)]
 pub struct Exec<'a> {
+    /// The container's id.
+    pub id: &'a str,
     /// The container's bundle: what is not said in `process` is as config.json says for the container's own process.
     pub bundle: &'a Path,
     /// The container's init in our pid namespace.
@@ -114,7 +117,10 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     })
     .op("clone", "the container's process")?;
     drop(theirs);
-    let ready = hear_ready(&ours).and_then(|terminal| hear_end(&ours).map(|()| terminal));
+    let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
+    let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+    let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
+    let ready = hear_ready(&ours, hand_on).and_then(|terminal| hear_end(&ours).map(|()| terminal));
     match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
         Err(error) => {
@@ -159,7 +165,7 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
         true => Some(own_terminal(&j.process).at(Stage::Terminal)?),
         false => None,
     };
-    let program = program::prepare(&mut j.process, j.filter.as_ref())?;
+    let program = program::prepare(&mut j.process, j.filter.as_ref(), ready)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
     program::become_it(&program, &j.process, j.filter.as_ref(), j.preserve)

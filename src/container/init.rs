@@ -19,8 +19,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Everything up to the gate. Gives the program's path and the master end of the terminal where one was asked for.
-pub(super) fn set_up(prepared: &mut Prepared<'_>) -> Result<(CString, Option<OwnedFd>), InitError> {
+/// Everything up to the gate. `worker` is the socket to whoever has launched it. Gives the program's path and the master end of the terminal where one was asked for.
+pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(CString, Option<OwnedFd>), InitError> {
     isolate(prepared).at(Stage::Isolate)?;
     join_cgroup(prepared).at(Stage::Cgroup)?;
     let rootfs = build(prepared).at(Stage::Rootfs)?;
@@ -31,7 +31,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>) -> Result<(CString, Option<Own
     let plan = prepared.plan;
     kernel(plan, &rootfs).at(Stage::Kernel)?;
     conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
-    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref())?;
+    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), worker)?;
     Ok((program, terminal))
 }
 

@@ -5,12 +5,13 @@
 //! config.json ─→ Plan; snapshot ─→ detached overlay
 //! binds, cgroup ─→ detached mounts; namespaces opened
 //! clone3 (namespaces, cgroup on v2) ─────────────────────────→ set_up: stages of `init`
-//! wait on a socket  ←──────────── ready (and the terminal) ─── or the InitError
+//! wait on a socket  ←──────────── ready (and the terminal) ─── or the InitError; before it the listener of a filter
 //! Launched                                                     waits at the gate for one byte, then execve
 //!                                                              (an error goes to `report`, else it closes by itself)
 //! ```
 //! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
 
+use super::listener::{self, Told};
 use super::report::InitError;
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
@@ -170,7 +171,10 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let report = l.report;
     let child = clone(&args, || run_init(&mut prepared, &theirs, report)).op("clone", "the container's init")?;
     drop(theirs);
-    match hear_ready(&ours) {
+    let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
+    let listener = prepared.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+    let ready = hear_ready(&ours, |number| listener::hand_on(listener, number, &child, &told, &ours));
+    match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
         Err(e) => {
             // It may be stuck rather than dead. A sibling is reaped by its parent.
@@ -185,7 +189,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
 
 /// The whole life of the child; gives its exit code when it did not become the program.
 fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>) -> i32 {
-    let program = match init::set_up(prepared) {
+    let program = match init::set_up(prepared, ready) {
         Ok((program, terminal)) => match announce_ready(ready, terminal.as_ref()) {
             Ok(()) => program,
             // The worker is gone: nobody is left to open the gate or to hear of it.
@@ -206,6 +210,18 @@ fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>
 
 const READY: u8 = 0;
 const FAILED: u8 = 1;
+/// Followed by the number of a descriptor, see [`listener`].
+pub(super) const LISTENER: u8 = 2;
+
+/// What a child says of itself.
+enum Word {
+    /// Set up, and here is the terminal.
+    Ready(Option<OwnedFd>),
+    /// Its filter has a listener, at this number.
+    Listener(Vec<u8>),
+    /// Nothing any more.
+    End,
+}
 
 /// Child to worker: set up, and here is the terminal.
 pub(super) fn announce_ready(socket: &OwnedFd, terminal: Option<&OwnedFd>) -> Result<(), OpError> {
@@ -219,20 +235,30 @@ pub(super) fn announce(socket: &OwnedFd, error: &InitError) {
     let _ = fd::send_with(socket, &[&[FAILED], error.to_bytes().as_slice()].concat(), &[]);
 }
 
-/// What a message of the child says; `None` at the end of file.
-fn hear(socket: &OwnedFd) -> Result<Option<Option<OwnedFd>>, LaunchError> {
+/// What a message of the child says.
+fn hear(socket: &OwnedFd) -> Result<Word, LaunchError> {
     let (mut buffer, mut fds) = ([0; 4096], Vec::new());
     let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's process")?;
     match buffer[..n].split_first() {
-        Some((&READY, _)) => Ok(Some(fds.pop())),
+        Some((&READY, _)) => Ok(Word::Ready(fds.pop())),
+        Some((&LISTENER, number)) => Ok(Word::Listener(number.to_vec())),
         Some((_, error)) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
-        None => Ok(None),
+        None => Ok(Word::End),
     }
 }
 
-/// Waits until the child is set up.
-pub(super) fn hear_ready(socket: &OwnedFd) -> Result<Option<OwnedFd>, LaunchError> {
-    hear(socket)?.ok_or(LaunchError::Died)
+/// Waits until the child is set up. `listener` is called with the number of its filter's listener, where there is one.
+pub(super) fn hear_ready(
+    socket: &OwnedFd,
+    listener: impl Fn(&[u8]) -> Result<(), LaunchError>,
+) -> Result<Option<OwnedFd>, LaunchError> {
+    loop {
+        match hear(socket)? {
+            Word::Ready(terminal) => return Ok(terminal),
+            Word::Listener(number) => listener(&number)?,
+            Word::End => return Err(LaunchError::Died),
+        }
+    }
 }
 
 /// Waits until the child has become its program, which closes the socket.

@@ -19,6 +19,7 @@ pub mod foreground;
 mod init;
 pub mod kill;
 pub mod launch;
+mod listener;
 pub mod notify;
 mod program;
 pub mod report;

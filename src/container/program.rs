@@ -2,12 +2,15 @@
 //! container's namespaces to the user's program.
 //!
 //! ```text
-//! limits ─→ identity (bounding set, groups, user) ─→ [seccomp, if privileged] ─→ capabilities ─→ directory
-//!        ─→ find the program ─→ (ready, gate) ─→ [seccomp, if no_new_privs] ─→ execve
+//! limits ─→ [seccomp, if privileged] ─→ identity (bounding set, groups, user) ─→ capabilities ─→ directory
+//!        ─→ find the program ─→ [seccomp, if no_new_privs and with a listener] ─→ (ready, gate)
+//!        ─→ [seccomp, if no_new_privs] ─→ execve
 //! ```
 //! A filter may forbid what comes after it, so it is loaded as late as it can be: without no_new_privs that takes
-//! CAP_SYS_ADMIN and so comes before capabilities are given up.
+//! CAP_SYS_ADMIN and so comes before capabilities are given up. One that hands calls on to an agent is loaded while the
+//! worker is there to pass the listener on, see [`super::listener`].
 
+use super::listener;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::security::caps;
@@ -29,19 +32,22 @@ use std::path::Path;
 /// Where programs without a slash in their name are looked for when the environment does not say.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Makes this process what `process` says, all but running the program. Gives the program's path.
-pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>) -> Result<CString, InitError> {
+/// Makes this process what `process` says, all but running the program. Gives the program's path. `worker` is the socket
+/// to whoever has launched it.
+pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>, worker: &OwnedFd) -> Result<CString, InitError> {
     stdio_owner(process).at(Stage::Identity)?;
     limits(process).at(Stage::Identity)?;
     home(process).at(Stage::Identity)?;
-    if !process.no_new_privileges {
-        load(filter).at(Stage::Seccomp)?;
-    }
+    let early = filter.filter(|_| !process.no_new_privileges);
+    early.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
     let held = caps::held();
     let given = caps::grantable(process.capabilities, held);
     identity(process, given, held).at(Stage::Identity)?;
     directory(&process.cwd).at(Stage::Directory)?;
-    find(process).at(Stage::Program)
+    let program = find(process).at(Stage::Program)?;
+    let handed_on = filter.filter(|filter| process.no_new_privileges && filter.listener.is_some());
+    handed_on.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
+    Ok(program)
 }
 
 /// Becomes the program. Descriptors from `3 + preserve` on are closed by it.
@@ -51,11 +57,13 @@ pub(super) fn become_it(
     filter: Option<&Filter>,
     preserve: u32,
 ) -> Result<Infallible, InitError> {
-    if process.no_new_privileges {
-        load(filter).at(Stage::Seccomp)?;
-    }
     close_on_exec_from(3 + preserve).op("mark close-on-exec", "all other descriptors").at(Stage::Exec)?;
     crate::sys::spawn::reset_signals();
+    // The last thing: a filter need not allow more than execve for the program to start.
+    if let Some(filter) = filter.filter(|filter| process.no_new_privileges && filter.listener.is_none()) {
+        let loaded = crate::sys::seccomp::load(&filter.program, filter.flags);
+        loaded.op("load seccomp filter of", "linux.seccomp").at(Stage::Seccomp)?;
+    }
     nix::unistd::execve(program, &process.args, &process.env)
         .op("execute", OsStr::from_bytes(program.to_bytes()))
         .at(Stage::Exec)
@@ -90,16 +98,7 @@ pub(super) fn set_oom_score(process: &Process) -> Result<(), OpError> {
 /// The filter of a container.
 pub(super) fn filter(plan: &Plan) -> Result<Option<Filter>, SpecError> {
     let compiled = plan.seccomp.as_ref().map(seccomp::compile).transpose();
-    compiled.map_err(|e| SpecError { field: "linux.seccomp".into(), problem: e.to_string() })
-}
-
-fn load(filter: Option<&Filter>) -> Result<(), OpError> {
-    match filter {
-        Some(filter) => {
-            crate::sys::seccomp::load(&filter.program, filter.flags).op("load", "the seccomp filter").map(drop)
-        }
-        None => Ok(()),
-    }
+    compiled.map_err(|e| SpecError { field: format!("linux.seccomp{}", e.field), problem: e.problem })
 }
 
 /// Gives the standard streams to the user of the process, who could not open /dev/stdout otherwise. The null device and

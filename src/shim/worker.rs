@@ -148,7 +148,7 @@ impl<'a> Work<'a> {
         self.limit(group, &resources::limits(&checked.resources)).map_err(Failure::create)?;
         let name = ContainerName::parse(&plan.name).map_err(|e| Failure::create(invalid_name(&plan.name, e)))?;
         let [stdin, stdout, stderr] = stdio(plan.log, &self.dirs.container(&name)).map_err(Failure::create)?;
-        let id = format!("{}.{}", self.plan.task, plan.name);
+        let id = container_id(&self.plan, plan);
         let launch = Launch {
             id: &id,
             bundle: &plan.bundle,
@@ -177,7 +177,9 @@ impl<'a> Work<'a> {
             _ => [null.as_fd(); 3],
         };
         let ExecProcess { args, env, cwd, user, tty } = process;
+        let id = container_id(&self.plan, plan);
         let exec = exec::Exec {
+            id: &id,
             bundle: &plan.bundle,
             init,
             pidfd: pidfd.as_fd(),
@@ -203,6 +205,11 @@ impl<'a> Work<'a> {
 fn launched(made: Launched) -> (Answer, Vec<OwnedFd>) {
     let fds = [Some(made.pidfd), made.terminal].into_iter().flatten().collect();
     (Answer::Launched { pid: made.pid }, fds)
+}
+
+/// The id of one of the plan's containers.
+fn container_id(task: &TaskPlan, container: &ContainerPlan) -> String {
+    format!("{}.{}", task.task, container.name)
 }
 
 /// The group of the plan's task.

@@ -10,6 +10,7 @@
 //! support has been refused by name. Nothing here looks at the machine.
 
 mod document;
+mod explain;
 mod mounts;
 mod process;
 
@@ -161,7 +162,10 @@ pub struct Resources {
 
 /// Parses and checks a config.json.
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
-    let document: Document = serde_json::from_slice(json).or_else(|e| refuse("document", e.to_string()))?;
+    let document: Document = match serde_json::from_slice(json) {
+        Ok(document) => document,
+        Err(e) => return explain::seccomp(json).map_or_else(|| refuse("document", e.to_string()), Err),
+    };
     check(document)
 }
 

@@ -25,6 +25,18 @@ pub fn signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     }
 }
 
+/// A descriptor of our own for what the process has at `number` of its table (Linux 5.6). Takes the right to trace it.
+pub fn descriptor(pidfd: impl AsFd, number: i32) -> io::Result<OwnedFd> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: pidfd_getfd takes three integers and returns a new descriptor, close-on-exec.
+    let ours = unsafe { libc::syscall(libc::SYS_pidfd_getfd, fd, number, 0) };
+    if ours < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a descriptor that pidfd_getfd just returned has no other owner.
+    Ok(unsafe { OwnedFd::from_raw_fd(ours as i32) })
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {

@@ -15,4 +15,5 @@ mod mounts;
 mod own;
 mod process;
 mod rootfs;
+mod seccomp;
 mod terminal;

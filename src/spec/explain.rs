@@ -1,0 +1,47 @@
+//! What is wrong with a document that is not even of the right shape, where it is worth more than a column of a line.
+
+use super::SpecError;
+use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The first word in the document's profile of system calls that means nothing. Only asked of a document that could not
+/// be read, so it costs nothing otherwise.
+pub(super) fn seccomp(json: &[u8]) -> Option<SpecError> {
+    let document: Value = serde_json::from_slice(json).ok()?;
+    let profile = document.pointer("/linux/seccomp")?;
+    let field = |name: String| format!("linux.seccomp.{name}");
+    let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    if let Some(found) = unknown::<LinuxSeccompAction>(&profile["defaultAction"]) {
+        return Some(SpecError { field: field("defaultAction".into()), problem: found });
+    }
+    for (i, arch) in list(profile, "architectures").iter().enumerate() {
+        if let Some(found) = unknown::<Arch>(arch) {
+            return Some(SpecError { field: field(format!("architectures[{i}]")), problem: found });
+        }
+    }
+    for (i, flag) in list(profile, "flags").iter().enumerate() {
+        if let Some(found) = unknown::<LinuxSeccompFilterFlag>(flag) {
+            return Some(SpecError { field: field(format!("flags[{i}]")), problem: found });
+        }
+    }
+    for (i, rule) in list(profile, "syscalls").iter().enumerate() {
+        let name = rule.pointer("/names/0").and_then(Value::as_str).unwrap_or_default();
+        let of = |problem: String| format!("{problem} for `{name}`");
+        if let Some(found) = unknown::<LinuxSeccompAction>(&rule["action"]) {
+            return Some(SpecError { field: field(format!("syscalls[{i}].action")), problem: of(found) });
+        }
+        for (j, arg) in list(rule, "args").iter().enumerate() {
+            if let Some(found) = unknown::<LinuxSeccompOperator>(&arg["op"]) {
+                return Some(SpecError { field: field(format!("syscalls[{i}].args[{j}].op")), problem: of(found) });
+            }
+        }
+    }
+    None
+}
+
+/// The value as a complaint, unless it is a `T`.
+fn unknown<T: DeserializeOwned>(value: &Value) -> Option<String> {
+    let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    T::deserialize(value).is_err().then(|| format!("got `{shown}`"))
+}
