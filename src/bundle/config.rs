@@ -283,8 +283,7 @@ fn resources(settings: &ContainerSettings, device_rules: Vec<Value>) -> Value {
     if let Some(bytes) = limits.memory_reservation_bytes {
         memory["reservation"] = json!(bytes);
     }
-    for (key, value) in
-        [("shares", limits.cpu_shares), ("quota", limits.cpu_quota_us), ("period", limits.cpu_period_us)]
+    for (key, value) in [("shares", limits.cpu_shares), ("quota", limits.quota_us()), ("period", limits.cpu_period_us)]
     {
         if let Some(value) = value {
             cpu[key] = json!(value);

@@ -1,6 +1,7 @@
 //! Reading and writing the small files of control groups.
 
 use crate::errno::{OpContext as _, OpError};
+use crate::spec::Resources;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -44,6 +45,28 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, OpError> {
         Err(e) if is_gone(&e.source) => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// The error of a limit that could not be set, by the field that asks for it.
+pub(super) fn refused(field: &str, value: &str, file: &Path, source: io::Error) -> OpError {
+    OpError::new("set", format!("{field} to {value} by {}", file.display()), source)
+}
+
+/// Refuses memory limits below what is in use, of memory and of memory with swap.
+pub(super) fn check_usage(r: &Resources, memory: u64, both: u64) -> Result<(), OpError> {
+    for (field, limit, usage) in [
+        ("linux.resources.memory.swap", r.memory_and_swap_bytes, both),
+        ("linux.resources.memory.limit", r.memory_bytes, memory),
+    ] {
+        let Some(limit) = limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0) else {
+            continue;
+        };
+        if limit < usage {
+            let why = format!("rejecting memory limit {limit} < usage {usage}");
+            return Err(OpError::new("set", field, io::Error::other(why)));
+        }
+    }
+    Ok(())
 }
 
 /// The error says that the group is not, or no longer, there.

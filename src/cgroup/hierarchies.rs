@@ -32,11 +32,33 @@ pub enum Controller {
     Devices,
     /// Stopping all processes at once (v1; built in on v2).
     Freezer,
+    /// CPUs and memory nodes to use.
+    Cpuset,
+    /// Block devices: weights and rates.
+    Blkio,
+    /// Huge pages.
+    Hugetlb,
+    /// Remote memory access.
+    Rdma,
+    /// Class of network packets (v1).
+    NetCls,
+    /// Priority of network packets (v1).
+    NetPrio,
+    /// No controller: the v1 hierarchy in which systemd keeps its units.
+    Systemd,
 }
 
 impl Controller {
-    /// All of them, in the order in which groups are made and entered.
+    /// Those that every group is in, in the order in which groups are made and entered.
     pub const ALL: [Self; 6] = [Self::Freezer, Self::Memory, Self::Pids, Self::Devices, Self::Cpu, Self::Cpuacct];
+    /// Those that only groups with a limit of theirs are in, because each v1 hierarchy has its price.
+    pub const FURTHER: [Self; 7] =
+        [Self::Cpuset, Self::Blkio, Self::Hugetlb, Self::Rdma, Self::NetCls, Self::NetPrio, Self::Systemd];
+
+    /// The controller of that [`name`](Self::name).
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().chain(Self::FURTHER).find(|c| c.name() == name)
+    }
 
     /// The kernel's name.
     pub fn name(self) -> &'static str {
@@ -47,6 +69,21 @@ impl Controller {
             Self::Pids => "pids",
             Self::Devices => "devices",
             Self::Freezer => "freezer",
+            Self::Cpuset => "cpuset",
+            Self::Blkio => "blkio",
+            Self::Hugetlb => "hugetlb",
+            Self::Rdma => "rdma",
+            Self::NetCls => "net_cls",
+            Self::NetPrio => "net_prio",
+            Self::Systemd => "name=systemd",
+        }
+    }
+
+    /// The kernel's name on v2.
+    pub(super) fn v2_name(self) -> &'static str {
+        match self {
+            Self::Blkio => "io",
+            other => other.name(),
         }
     }
 
@@ -60,13 +97,21 @@ impl Controller {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct V1Mount {
     pub(super) mount: PathBuf,
-    /// Those of [`Controller::ALL`] that are on it; never empty.
+    /// Those of [`Controller::ALL`] and [`Controller::FURTHER`] that are on it, in that order; never empty.
     pub(super) controllers: Vec<Controller>,
-    /// A cpuset shares the hierarchy, and must be filled before a process may enter.
-    pub(super) cpuset: bool,
 }
 
 impl V1Mount {
+    /// A group that is in `further` has a directory in this hierarchy.
+    pub(super) fn holds(&self, further: &[Controller]) -> bool {
+        self.controllers.iter().any(|c| Controller::ALL.contains(c) || further.contains(c))
+    }
+
+    /// A cpuset must be filled before a process may enter.
+    pub(super) fn cpuset(&self) -> bool {
+        self.controllers.contains(&Controller::Cpuset)
+    }
+
     pub(super) fn dir(&self, group: &Path) -> PathBuf {
         self.mount.join(group)
     }
@@ -102,7 +147,7 @@ impl Hierarchies {
             return Ok(Self { tree: Arc::new(Tree::V2(mount.to_owned())) });
         }
         let mounts = v1_mounts(&read(Path::new("/proc/self/mountinfo"))?, mount);
-        if mounts.is_empty() {
+        if !mounts.iter().any(|m| m.holds(&[])) {
             let none = io::Error::new(io::ErrorKind::NotFound, "neither cgroup v2 nor any v1 controller is mounted");
             return Err(none).op("find control groups at", mount);
         }
@@ -113,7 +158,7 @@ impl Hierarchies {
     /// `..` are dropped, so that no group can be named outside the mounts. A component called like a file of the kernel's
     /// (`tasks` is one on v1) gets an underscore before it: see [`Group::path`] for what came of it.
     pub fn group(&self, path: impl AsRef<Path>) -> Group {
-        Group { tree: self.tree.clone(), path: plain(path.as_ref()) }
+        Group { tree: self.tree.clone(), path: plain(path.as_ref()), further: Vec::new() }
     }
 
     /// Makes the group at `path` ready to have groups with limits below it, and returns it.
@@ -167,9 +212,23 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 /// taken for its result.
 fn escape(name: &OsStr) -> OsString {
     const FILES: [&str; 3] = ["tasks", "notify_on_release", "release_agent"];
-    const PREFIXES: [&str; 13] = [
-        "blkio.", "cgroup.", "cpu.", "cpuacct.", "cpuset.", "devices.", "freezer.", "hugetlb.", "io.", "irq.",
-        "memory.", "misc.", "pids.",
+    const PREFIXES: [&str; 16] = [
+        "blkio.",
+        "cgroup.",
+        "cpu.",
+        "cpuacct.",
+        "cpuset.",
+        "devices.",
+        "freezer.",
+        "hugetlb.",
+        "io.",
+        "irq.",
+        "memory.",
+        "misc.",
+        "net_cls.",
+        "net_prio.",
+        "pids.",
+        "rdma.",
     ];
     let text = name.to_string_lossy();
     let bare = text.trim_start_matches('_');
@@ -191,7 +250,7 @@ fn v1_mounts(mountinfo: &str, preferred: &Path) -> Vec<V1Mount> {
         }
     }
     let order = |m: &V1Mount| Controller::ALL.iter().position(|c| m.controllers.contains(c));
-    mounts.sort_by_key(order);
+    mounts.sort_by_key(|m| order(m).unwrap_or(usize::MAX));
     mounts
 }
 
@@ -204,9 +263,10 @@ fn v1_mount(line: &str) -> Option<V1Mount> {
         return None;
     }
     let options: Vec<&str> = after.nth(1)?.split(',').collect();
-    let controllers: Vec<_> = Controller::ALL.into_iter().filter(|c| options.contains(&c.name())).collect();
+    let known = Controller::ALL.into_iter().chain(Controller::FURTHER);
+    let controllers: Vec<_> = known.filter(|c| options.contains(&c.name())).collect();
     let mount = PathBuf::from(unescape(before.split(' ').nth(4)?));
-    (!controllers.is_empty()).then_some(V1Mount { mount, controllers, cpuset: options.contains(&"cpuset") })
+    (!controllers.is_empty()).then_some(V1Mount { mount, controllers })
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
@@ -233,10 +293,14 @@ mod tests {
 ";
 
     #[test]
-    fn v1_hierarchies_are_found_in_the_order_of_use_and_others_left_out() {
+    fn v1_hierarchies_are_found_in_the_order_of_use_and_further_ones_only_where_needed() {
         let mounts = v1_mounts(SEPARATE, Path::new("/sys/fs/cgroup"));
-        let paths: Vec<_> = mounts.iter().map(|m| m.mount.to_str().unwrap()).collect();
-        assert_eq!(paths, ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices", "/sys/fs/cgroup/cpu"]);
+        let of = |further: &[Controller]| {
+            let used = mounts.iter().filter(|m| m.holds(further));
+            used.map(|m| m.mount.to_str().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/devices", "/sys/fs/cgroup/cpu"]);
+        assert_eq!(of(&[Controller::Systemd])[3..], ["/sys/fs/cgroup/systemd"]);
     }
 
     #[test]
@@ -244,8 +308,8 @@ mod tests {
         let line = "1 2 0:3 / /cg/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct,cpuset";
         let mounts = v1_mounts(line, Path::new("/cg"));
         assert_eq!(mounts.len(), 1);
-        assert_eq!(mounts[0].controllers, [Controller::Cpu, Controller::Cpuacct]);
-        assert!(mounts[0].cpuset);
+        assert_eq!(mounts[0].controllers, [Controller::Cpu, Controller::Cpuacct, Controller::Cpuset]);
+        assert!(mounts[0].cpuset() && mounts[0].holds(&[]));
     }
 
     #[test]

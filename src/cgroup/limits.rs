@@ -1,5 +1,6 @@
 //! What a control group is limited to, in the kernel's units of neither version.
 
+use crate::spec::Resources;
 use crate::struct_codec;
 
 /// Limits of one group. `None` leaves the kernel's default.
@@ -20,14 +21,30 @@ pub struct Limits {
     /// Most processes and threads.
     pub pids: Option<u64>,
 }
+
 /// The smallest quota that the kernel takes, in microseconds.
 const LEAST_QUOTA_US: u64 = 1000;
 
 impl Limits {
     /// The quota as the kernel takes it: less than a millisecond a period, which a few CPU units come to, is refused
     /// with EINVAL, and becomes a millisecond.
-    pub(super) fn quota_us(&self) -> Option<u64> {
+    pub fn quota_us(&self) -> Option<u64> {
         self.cpu_quota_us.map(|quota| quota.max(LEAST_QUOTA_US))
+    }
+
+    /// The same limits as a document would give them.
+    pub(super) fn resources(&self) -> Resources {
+        let signed = |n: Option<u64>| n.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        Resources {
+            cpu_quota_us: signed(self.quota_us()),
+            cpu_period_us: self.cpu_period_us,
+            cpu_shares: self.cpu_shares,
+            memory_bytes: signed(self.memory_bytes),
+            memory_reservation_bytes: signed(self.memory_reservation_bytes),
+            swap_bytes: self.swap_bytes,
+            pids: signed(self.pids),
+            ..Resources::default()
+        }
     }
 }
 

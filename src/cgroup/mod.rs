@@ -22,7 +22,9 @@
 //! Decided by the file-system type of the mount (`/sys/fs/cgroup`), never by `/proc/self/cgroup`: a hybrid machine has a
 //! v2 mount below it that holds no controller we need. On v1 the hierarchies come from `/proc/self/mountinfo`; several
 //! controllers may share one. Only those in use are touched ([`Controller::ALL`]): every further hierarchy costs each
-//! container a directory to make, to enter and to remove.
+//! container a directory to make, to enter and to remove. A group whose limits need one is in it too
+//! ([`Group::with_limits_of`]), and whoever keeps its name keeps that as well ([`Group::further`]). On v2 controllers
+//! beyond those that every group gets are enabled when a limit of theirs is set.
 //!
 //! # Entering a group is the slow part on v1
 //! A write to `cgroup.procs`, or of any pid but one's own, makes the kernel wait for a grace period: 4 to 5 ms for the
@@ -31,17 +33,22 @@
 //! [`Group::entry`], opened before the clone; [`Group::add`] is for processes that cannot do it themselves. On v2
 //! `clone3` with `CLONE_INTO_CGROUP` and [`Group::dir_fd`] is better than both.
 
+pub mod account;
 mod files;
 mod hierarchies;
 pub mod limits;
+mod oom;
 mod stats;
 mod v1;
 mod v2;
+mod writes;
 
 pub use hierarchies::{Controller, Hierarchies, Version};
+pub use oom::OomWatch;
 pub use stats::Stats;
 
 use crate::errno::OpError;
+use crate::spec::Resources;
 use hierarchies::Tree;
 use limits::Limits;
 use std::fs::File;
@@ -56,6 +63,8 @@ pub struct Group {
     tree: Arc<Tree>,
     /// Relative, of plain components only.
     path: PathBuf,
+    /// v1 hierarchies that this group is in, besides those of [`Controller::ALL`].
+    further: Vec<Controller>,
 }
 
 impl Group {
@@ -66,14 +75,44 @@ impl Group {
 
     /// The group of that name below this one; see [`Hierarchies::group`] for what becomes of odd names.
     pub fn child(&self, name: impl AsRef<Path>) -> Self {
-        Self { tree: self.tree.clone(), path: self.path.join(hierarchies::plain(name.as_ref())) }
+        let path = self.path.join(hierarchies::plain(name.as_ref()));
+        Self { tree: self.tree.clone(), path, further: self.further.clone() }
+    }
+
+    /// The same group, in those v1 hierarchies too that limits of `resources` need. On v2 the same.
+    pub fn with_limits_of(&self, resources: &Resources) -> Self {
+        match &*self.tree {
+            Tree::V2(_) => self.clone(),
+            Tree::V1(_) => self.with(writes::v1_further(resources)),
+        }
+    }
+
+    /// The same group, in these v1 hierarchies too, where they are mounted. On v2 the same.
+    pub fn with(&self, further: impl IntoIterator<Item = Controller>) -> Self {
+        let mut group = self.clone();
+        for controller in further {
+            let there = match &*self.tree {
+                Tree::V2(_) => false,
+                Tree::V1(mounts) => mounts.iter().any(|m| m.controllers.contains(&controller)),
+            };
+            if there && !group.further.contains(&controller) {
+                group.further.push(controller);
+            }
+        }
+        group
+    }
+
+    /// The v1 hierarchies that the group is in besides those that every group is in: whoever names a group later must
+    /// name them again by [`Group::with`], or leave their directories behind.
+    pub fn further(&self) -> &[Controller] {
+        &self.further
     }
 
     /// The group's directories: one on v2, one per hierarchy on v1.
     pub fn dirs(&self) -> Vec<PathBuf> {
         match &*self.tree {
             Tree::V2(mount) => vec![mount.join(&self.path)],
-            Tree::V1(mounts) => mounts.iter().map(|m| m.dir(&self.path)).collect(),
+            Tree::V1(mounts) => mounts.iter().filter(|m| m.holds(&self.further)).map(|m| m.dir(&self.path)).collect(),
         }
     }
 
@@ -88,16 +127,47 @@ impl Group {
     pub fn create(&self) -> Result<(), OpError> {
         match &*self.tree {
             Tree::V2(mount) => v2::create(mount, &self.path),
-            Tree::V1(mounts) => v1::create(mounts, &self.path),
+            Tree::V1(mounts) => v1::create(mounts, &self.path, &self.further),
         }
     }
 
     /// Sets those limits that are `Some`; the others stay as they are.
     pub fn apply(&self, limits: &Limits) -> Result<(), OpError> {
+        self.configure(&limits.resources())
+    }
+
+    /// Sets the limits of a document, devices not included. What it does not give stays as it is. Limits that this
+    /// machine does not have are errors that name the field.
+    ///
+    /// On v1 the group must be in the hierarchies that they need, see [`Group::with_limits_of`]; on v2 the controllers
+    /// that they need are enabled in the groups above.
+    pub fn configure(&self, resources: &Resources) -> Result<(), OpError> {
         match &*self.tree {
-            Tree::V2(mount) => v2::apply(&mount.join(&self.path), limits),
-            Tree::V1(mounts) => v1::apply(mounts, &self.path, limits),
+            Tree::V2(mount) => v2::apply(mount, &self.path, resources),
+            Tree::V1(mounts) => v1::apply(mounts, &self.path, resources),
         }
+    }
+
+    /// Moves every process of `from` that is not in this group yet into it, until nobody is left who is not: for a group
+    /// that is to be in one more v1 hierarchy while its processes run.
+    pub fn gather(&self, from: &Self) -> Result<(), OpError> {
+        let old = from.dirs();
+        for dir in self.dirs().into_iter().filter(|dir| !old.contains(dir)) {
+            loop {
+                let there = files::procs_below(&dir)?;
+                let missing: Vec<u32> = from.procs()?.into_iter().filter(|pid| !there.contains(pid)).collect();
+                if missing.is_empty() {
+                    break;
+                }
+                for pid in missing {
+                    match files::write(&dir.join("cgroup.procs"), pid) {
+                        Err(e) if e.errno() == Some(libc::ESRCH) => {}
+                        other => other?,
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Moves a process (all of its threads) into the group. Waits for a grace period on v1, see the module.
@@ -206,6 +276,23 @@ impl Group {
             Tree::V2(mount) => v2::stats(&mount.join(&self.path)),
             Tree::V1(mounts) => v1::stats(mounts, &self.path),
         }
+    }
+
+    /// All that the kernel counts of the group.
+    pub fn account(&self) -> Result<account::Account, OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => account::of_v2(&mount.join(&self.path)),
+            Tree::V1(mounts) => account::of_v1(mounts, &self.path, &self.further),
+        }
+    }
+
+    /// Starts to be told of the group's OOM events.
+    pub fn watch_oom(&self) -> Result<OomWatch, OpError> {
+        let version = match &*self.tree {
+            Tree::V2(_) => Version::V2,
+            Tree::V1(_) => Version::V1,
+        };
+        OomWatch::new(self, version)
     }
 
     /// How many processes in the group and below it the kernel has killed for want of memory, whichever group's limit

@@ -2,9 +2,10 @@
 
 use super::files::{self, keyed, read_if_there, read_number, write, write_if_there};
 use super::hierarchies::{Controller, V1Mount};
-use super::limits::Limits;
 use super::stats::Stats;
+use super::writes::{self, Write, given};
 use crate::errno::{OpContext as _, OpError};
+use crate::spec::Resources;
 use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 use std::fs;
@@ -22,8 +23,8 @@ const LARGEST_CHARGE: u64 = 8 * 65_536;
 /// The unit of `user_usec`-like values in `cpuacct.stat`: USER_HZ, which is 100 on every architecture berth runs on.
 const NS_PER_TICK: u64 = 10_000_000;
 
-pub(super) fn create(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
-    for mount in mounts {
+pub(super) fn create(mounts: &[V1Mount], group: &Path, further: &[Controller]) -> Result<(), OpError> {
+    for mount in mounts.iter().filter(|m| m.holds(further)) {
         let dir = mount.dir(group);
         // One mkdir in the usual case, where the group above exists.
         match fs::create_dir(&dir) {
@@ -31,7 +32,7 @@ pub(super) fn create(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&dir).op("create cgroup", &dir)?,
             other => other.op("create cgroup", &dir)?,
         }
-        if mount.cpuset {
+        if mount.cpuset() {
             fill_cpuset(&mount.mount, group)?;
         }
     }
@@ -68,52 +69,106 @@ fn find(mounts: &[V1Mount], group: &Path, controller: Controller) -> Option<Path
     mounts.iter().find(|m| m.controllers.contains(&controller)).map(|m| m.dir(group))
 }
 
-pub(super) fn apply(mounts: &[V1Mount], group: &Path, limits: &Limits) -> Result<(), OpError> {
-    let dir = |controller| need(mounts, group, controller);
-    if let Some(period) = limits.cpu_period_us {
-        write(&dir(Controller::Cpu)?.join("cpu.cfs_period_us"), period)?;
-    }
-    if let Some(quota) = limits.quota_us() {
-        write(&dir(Controller::Cpu)?.join("cpu.cfs_quota_us"), quota)?;
-    }
-    if let Some(shares) = limits.cpu_shares {
-        write(&dir(Controller::Cpu)?.join("cpu.shares"), shares)?;
-    }
-    if limits.memory_bytes.is_some() || limits.swap_bytes.is_some() {
-        apply_memory(&dir(Controller::Memory)?, limits)?;
-    }
-    if let Some(bytes) = limits.memory_reservation_bytes {
-        write(&dir(Controller::Memory)?.join("memory.soft_limit_in_bytes"), bytes)?;
-    }
-    if let Some(pids) = limits.pids {
-        write(&dir(Controller::Pids)?.join("pids.max"), pids)?;
+/// Sets what `r` gives in the group.
+pub(super) fn apply(mounts: &[V1Mount], group: &Path, r: &Resources) -> Result<(), OpError> {
+    let writes = writes::v1(r)?;
+    bandwidth(mounts, group, r)?;
+    memory(mounts, group, r)?;
+    for w in &writes {
+        set(&need_for(mounts, group, w.controller, w.field)?, w)?;
     }
     Ok(())
 }
 
+/// The directory of a controller that a field needs.
+fn need_for(mounts: &[V1Mount], group: &Path, controller: Controller, field: &str) -> Result<PathBuf, OpError> {
+    need(mounts, group, controller).map_err(|e| OpError::new("set", field, e.source))
+}
+
+fn set(dir: &Path, w: &Write) -> Result<(), OpError> {
+    let forms = [(&*w.file, &w.value)].into_iter().chain(w.or.as_ref().map(|(file, value)| (*file, value)));
+    for (file, value) in forms {
+        let path = dir.join(file);
+        if write_if_there(&path, value).map_err(|e| files::refused(w.field, value, &path, e.source))? {
+            return Ok(());
+        }
+    }
+    if w.optional {
+        return Ok(());
+    }
+    let missing = io::Error::new(io::ErrorKind::NotFound, format!("this kernel has no {}", w.file));
+    Err(files::refused(w.field, &w.value, &dir.join(&*w.file), missing))
+}
+
+/// Quota, period and burst. Each must fit the other two at every moment, so that what is refused before the quota is
+/// changed is tried again after.
+fn bandwidth(mounts: &[V1Mount], group: &Path, r: &Resources) -> Result<(), OpError> {
+    let write = |name, file, n: Option<i64>| n.map(|n| Write::new(name, Controller::Cpu, file, n));
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let period = r.cpu_period_us.filter(|p| *p > 0).map(signed);
+    let period = write("linux.resources.cpu.period", "cpu.cfs_period_us", period);
+    let burst = write("linux.resources.cpu.burst", "cpu.cfs_burst_us", r.cpu_burst_us.map(signed));
+    let quota = write("linux.resources.cpu.quota", "cpu.cfs_quota_us", given(r.cpu_quota_us).map(|q| q.max(-1)));
+    let Some(first) = period.as_ref().or(burst.as_ref()).or(quota.as_ref()) else { return Ok(()) };
+    let dir = need_for(mounts, group, Controller::Cpu, first.field)?;
+    let mut again = Vec::new();
+    for w in period.iter().chain(&burst) {
+        match set(&dir, w) {
+            Err(e) if quota.is_some() && e.errno() == Some(libc::EINVAL) => again.push(w),
+            other => other?,
+        }
+    }
+    if let Some(quota) = &quota {
+        set(&dir, quota)?;
+    }
+    again.into_iter().try_for_each(|w| set(&dir, w))
+}
+
+const LIMIT: &str = "linux.resources.memory.limit";
+const SWAP: &str = "linux.resources.memory.swap";
+
 /// The kernel keeps memory ≤ memory + swap at every moment, so the order of the two writes is by direction.
-fn apply_memory(dir: &Path, limits: &Limits) -> Result<(), OpError> {
-    let (limit, both) = (dir.join("memory.limit_in_bytes"), dir.join("memory.memsw.limit_in_bytes"));
-    let memory = match limits.memory_bytes {
-        Some(bytes) => bytes,
-        None => read_number(&limit)?,
+fn memory(mounts: &[V1Mount], group: &Path, r: &Resources) -> Result<(), OpError> {
+    let (limit, both) = (given(r.memory_bytes), given(r.memory_and_swap_bytes));
+    if limit.is_none() && both.is_none() && r.swap_bytes.is_none() {
+        return Ok(());
+    }
+    let dir = need_for(mounts, group, Controller::Memory, if limit.is_some() { LIMIT } else { SWAP })?;
+    if r.check_before_update {
+        let usage = |name: &str| read_number(&dir.join(name));
+        files::check_usage(r, usage("memory.usage_in_bytes")?, usage("memory.memsw.usage_in_bytes")?)?;
+    }
+    let now = match (limit, both.or(r.swap_bytes.map(|_| 0))) {
+        // Without swap there is no order, and without a limit of memory nothing to fit.
+        (_, None) | (None, Some(1..)) => 0,
+        _ => read_number(&dir.join("memory.limit_in_bytes"))?,
     };
-    // memsw is missing where swap is not accounted (Debian's kernels without `swapaccount=1`).
-    let memsw = limits.swap_bytes.map(|swap| memory.saturating_add(swap).min(i64::MAX as u64));
-    let raising = match memsw {
-        Some(_) => read_if_there(&both)?.and_then(|text| text.parse::<u64>().ok()).is_some_and(|now| memory > now),
-        None => false,
-    };
-    if raising && let Some(memsw) = memsw {
-        write_if_there(&both, memsw)?;
+    let by_itself = r.swap_bytes.map(|swap| {
+        let memory = limit.and_then(|n| u64::try_from(n).ok()).unwrap_or(now);
+        i64::try_from(memory.saturating_add(swap)).unwrap_or(i64::MAX)
+    });
+    // No limit of memory is none of both.
+    let both = both.or(by_itself).or(limit.filter(|n| *n < 0));
+    // The file is missing where swap is not accounted (Debian's kernels before 12 without `swapaccount=1`); all swap or
+    // none is kept then as well as it can be.
+    let lenient = both.is_some_and(|n| n < 0) || both == limit || r.swap_bytes.is_some();
+    let limit = limit.map(|n| Write::new(LIMIT, Controller::Memory, "memory.limit_in_bytes", n.max(-1)));
+    let swap =
+        both.map(|n| Write::new(SWAP, Controller::Memory, "memory.memsw.limit_in_bytes", n.max(-1)).optional(lenient));
+    let swap_first = both.is_some_and(|n| u64::try_from(n).map_or(true, |n| n >= now));
+    let order = if swap_first { [swap, limit] } else { [limit, swap] };
+    order.iter().flatten().try_for_each(|w| set(&dir, w).map_err(|e| in_use(e, &dir, w)))
+}
+
+/// What the kernel means by EBUSY: it could not reclaim enough.
+fn in_use(e: OpError, dir: &Path, w: &Write) -> OpError {
+    if e.errno() != Some(libc::EBUSY) {
+        return e;
     }
-    if limits.memory_bytes.is_some() {
-        write(&limit, memory)?;
-    }
-    if !raising && let Some(memsw) = memsw {
-        write_if_there(&both, memsw)?;
-    }
-    Ok(())
+    let of = |name: &str| read_number(&dir.join(name)).unwrap_or(0);
+    let (usage, peak) = (of("memory.usage_in_bytes"), of("memory.max_usage_in_bytes"));
+    let why = format!("unable to set memory limit to {} (current usage: {usage}, peak usage: {peak})", w.value);
+    OpError::new("set", w.field, io::Error::other(why))
 }
 
 /// Where the members of a group are read.
@@ -248,6 +303,7 @@ pub(super) fn stats(mounts: &[V1Mount], group: &Path) -> Result<Stats, OpError> 
 mod tests {
     use super::super::Hierarchies;
     use super::super::hierarchies::Tree;
+    use super::super::limits::Limits;
     use super::*;
 
     /// One hierarchy of plain files with all controllers on it, and a group `b/t` in it.
@@ -257,8 +313,9 @@ mod tests {
         for (name, text) in files {
             fs::write(mount.path().join(name), text).unwrap();
         }
-        let controllers = Controller::ALL.to_vec();
-        let tree = Tree::V1(vec![V1Mount { mount: mount.path().to_owned(), controllers, cpuset }]);
+        let mut controllers = Controller::ALL.to_vec();
+        controllers.extend(cpuset.then_some(Controller::Cpuset));
+        let tree = Tree::V1(vec![V1Mount { mount: mount.path().to_owned(), controllers }]);
         (mount, Hierarchies::at(tree).group("b/t"))
     }
 
@@ -283,24 +340,40 @@ mod tests {
 
     #[test]
     fn memory_and_swap_become_the_two_v1_limits() {
-        let (mount, group) = fake(
-            false,
-            &[("b/t/memory.limit_in_bytes", ""), ("b/t/memory.memsw.limit_in_bytes", "9223372036854771712")],
-        );
-        fs::write(mount.path().join("b/t/memory.memsw.limit_in_bytes"), "9223372036854771712").unwrap();
+        let none = "9223372036854771712";
+        let (mount, group) =
+            fake(false, &[("b/t/memory.limit_in_bytes", none), ("b/t/memory.memsw.limit_in_bytes", none)]);
         group.apply(&Limits { memory_bytes: Some(4096), swap_bytes: Some(0), ..Limits::default() }).unwrap();
+        // The kernel takes a new value where a plain file takes new contents, over its start.
         let text = |n: &str| fs::read_to_string(mount.path().join("b/t").join(n)).unwrap();
-        assert_eq!(text("memory.limit_in_bytes"), "4096");
+        assert!(text("memory.limit_in_bytes").starts_with("4096"));
         assert!(text("memory.memsw.limit_in_bytes").starts_with("4096"));
+    }
+
+    #[test]
+    fn all_swap_or_none_is_no_error_where_swap_is_not_accounted() {
+        let (_mount, group) = fake(false, &[("b/t/memory.limit_in_bytes", "0")]);
+        let with = |memory, swap| Resources {
+            memory_bytes: Some(memory),
+            memory_and_swap_bytes: Some(swap),
+            ..Resources::default()
+        };
+        group.configure(&with(4096, 4096)).unwrap();
+        let error = group.configure(&with(4096, 8192)).unwrap_err();
+        assert!(error.object.starts_with("linux.resources.memory.swap to 8192 by "), "{error}");
+        group.configure(&with(-1, -1)).unwrap();
     }
 
     #[test]
     fn a_limit_of_a_controller_that_is_not_mounted_says_so() {
         let mount = tempfile::tempdir().unwrap();
         let controllers = vec![Controller::Freezer];
-        let tree = Tree::V1(vec![V1Mount { mount: mount.path().to_owned(), controllers, cpuset: false }]);
+        let tree = Tree::V1(vec![V1Mount { mount: mount.path().to_owned(), controllers }]);
         let error = Hierarchies::at(tree).group("b").apply(&Limits { pids: Some(1), ..Limits::default() }).unwrap_err();
-        assert_eq!(crate::errno::chain(&error), "use cgroup `b`: cgroup v1 controller pids is not mounted");
+        assert_eq!(
+            crate::errno::chain(&error),
+            "set `linux.resources.pids.limit`: cgroup v1 controller pids is not mounted"
+        );
     }
 
     #[test]

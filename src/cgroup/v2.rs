@@ -1,13 +1,15 @@
 //! The unified hierarchy.
 
 use super::files::{self, keyed, read_if_there, write, write_if_there};
-use super::limits::Limits;
+use super::hierarchies::Controller;
 use super::stats::Stats;
+use super::writes::{self, Write, given, v2_limit};
 use crate::errno::{OpContext as _, OpError};
+use crate::spec::Resources;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What groups below a parent of ours get, where the kernel has it.
@@ -43,15 +45,16 @@ pub(super) fn enable_controllers(dir: &Path) -> Result<(), OpError> {
     if off.is_empty() {
         return Ok(());
     }
-    write(&file, off.join(" ")).map_err(|e| match e.errno() {
-        // The kernel's rule is worth a word: whoever sees it must move the processes, not berth.
-        Some(libc::EBUSY) => {
-            let rule =
-                "processes live in this cgroup, and v2 wants them in leaves: give berth a parent without processes";
-            OpError::new("enable controllers in", file.display().to_string(), io::Error::other(rule))
-        }
-        _ => e,
-    })
+    write(&file, off.join(" ")).map_err(|e| in_leaves(e, &file))
+}
+
+/// The kernel's rule is worth a word: whoever sees it must move the processes, not berth.
+fn in_leaves(e: OpError, file: &Path) -> OpError {
+    if e.errno() != Some(libc::EBUSY) {
+        return e;
+    }
+    let rule = "processes live in this cgroup, and v2 wants them in leaves: give berth a parent without processes";
+    OpError::new("enable controllers in", file.display().to_string(), io::Error::other(rule))
 }
 
 /// Which of [`WANTED`] a space-separated list holds, in the order of [`WANTED`].
@@ -60,49 +63,186 @@ fn wanted_in(file: &Path) -> Result<Vec<&'static str>, OpError> {
     Ok(WANTED.into_iter().filter(|c| text.split(' ').any(|word| word == *c)).collect())
 }
 
-pub(super) fn apply(dir: &Path, limits: &Limits) -> Result<(), OpError> {
-    if let Some(quota) = limits.quota_us() {
-        set(dir, "cpu", "cpu.max", format!("{quota} {}", limits.cpu_period_us.unwrap_or(100_000)))?;
-    } else if let Some(period) = limits.cpu_period_us {
-        set(dir, "cpu", "cpu.max", format!("max {period}"))?;
-    }
-    if let Some(shares) = limits.cpu_shares {
-        set(dir, "cpu", "cpu.weight", weight(shares))?;
-    }
-    // Swap first: between the two writes nothing of a group with less memory may move out to swap.
-    if let Some(swap) = limits.swap_bytes {
-        // Without swap accounting there is no such file; then a limit other than 0 could not be kept anyway.
-        write_if_there(&dir.join("memory.swap.max"), swap)?;
-    }
-    if let Some(bytes) = limits.memory_bytes {
-        set(dir, "memory", "memory.max", bytes)?;
-    }
-    if let Some(bytes) = limits.memory_reservation_bytes {
-        set(dir, "memory", "memory.low", bytes)?;
-    }
-    if let Some(pids) = limits.pids {
-        set(dir, "pids", "pids.max", pids)?;
-    }
-    Ok(())
+/// Sets what `r` gives in the group at `group` below `mount`.
+pub(super) fn apply(mount: &Path, group: &Path, r: &Resources) -> Result<(), OpError> {
+    let target = Target { mount, group, dir: mount.join(group) };
+    check_usage(&target.dir, r)?;
+    let writes = writes::v2(r)?;
+    bandwidth(&target, r)?;
+    memory(&target, r)?;
+    writes.iter().try_for_each(|write| target.set(write))?;
+    r.unified.iter().try_for_each(|(name, value)| target.set_unified(name, value))
 }
 
-/// Writes a limit; a missing file means that the controller is not enabled here.
-fn set(dir: &Path, controller: &str, name: &str, value: impl ToString) -> Result<(), OpError> {
-    let file = dir.join(name);
-    if write_if_there(&file, value)? {
+/// The group whose files are written.
+struct Target<'a> {
+    mount: &'a Path,
+    group: &'a Path,
+    dir: PathBuf,
+}
+
+impl Target<'_> {
+    /// Writes a limit. A missing file means more often than not that the controller is not enabled here: all but those
+    /// that every group gets are enabled when they are needed.
+    fn set(&self, w: &Write) -> Result<(), OpError> {
+        if put(&self.dir, w)? || self.enable(w.controller.v2_name())? && put(&self.dir, w)? || w.optional {
+            return Ok(());
+        }
+        let controller = w.controller.v2_name();
+        let available = files::read(&self.dir.join("cgroup.controllers")).unwrap_or_default();
+        let why = if available.split(' ').any(|c| c == controller) {
+            format!("this kernel has no {}", w.file)
+        } else {
+            format!("the group does not exist, or controller {controller} is not enabled in the groups above it")
+        };
+        Err(files::refused(w.field, &w.value, &self.dir.join(&*w.file), io::Error::new(io::ErrorKind::NotFound, why)))
+    }
+
+    fn set_unified(&self, name: &str, value: &str) -> Result<(), OpError> {
+        let file = self.dir.join(name);
+        let controller = name.split('.').next().unwrap_or_default();
+        // A file may take several lines, each by a write of its own. Nothing at all has to be written, too.
+        let lines = value.lines().filter(|line| !line.is_empty());
+        let empty = value.trim().is_empty().then_some("\n");
+        for line in lines.chain(empty) {
+            let done = match write_if_there(&file, line) {
+                Ok(false) if self.enable(controller)? => write_if_there(&file, line),
+                other => other,
+            };
+            match done {
+                Ok(true) => {}
+                Ok(false) => {
+                    let here = files::read(&self.dir.join("cgroup.controllers")).unwrap_or_default();
+                    let why = if controller == "cgroup" || here.split(' ').any(|c| c == controller) {
+                        "this kernel has no such file".to_owned()
+                    } else {
+                        format!("controller `{controller}` not available")
+                    };
+                    let source = io::Error::new(io::ErrorKind::NotFound, why);
+                    return Err(OpError::new("set unified resource", name, source));
+                }
+                Err(e) => return Err(OpError::new("set unified resource", format!("{name} to {line}"), e.source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Enables a controller in all groups above this one. False when it makes no difference.
+    fn enable(&self, controller: &str) -> Result<bool, OpError> {
+        let has = |dir: &Path, name: &str| -> Result<bool, OpError> {
+            let text = read_if_there(&dir.join(name))?.unwrap_or_default();
+            Ok(text.split(' ').any(|word| word == controller))
+        };
+        if !self.dir.is_dir() || has(&self.dir, "cgroup.controllers")? || !has(self.mount, "cgroup.controllers")? {
+            return Ok(false);
+        }
+        let mut above = self.mount.to_owned();
+        for component in self.group {
+            if !has(&above, "cgroup.subtree_control")? {
+                let file = above.join("cgroup.subtree_control");
+                write(&file, format!("+{controller}")).map_err(|e| in_leaves(e, &file))?;
+            }
+            above.push(component);
+        }
+        Ok(true)
+    }
+}
+
+/// Writes a limit, or its other form; false when neither file is there.
+fn put(dir: &Path, w: &Write) -> Result<bool, OpError> {
+    let forms = [(&*w.file, &w.value)].into_iter().chain(w.or.as_ref().map(|(file, value)| (*file, value)));
+    for (file, value) in forms {
+        let path = dir.join(file);
+        if write_if_there(&path, value).map_err(|e| files::refused(w.field, value, &path, e.source))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A memory limit below what is in use makes the kernel kill; whoever asks for it is told no instead.
+fn check_usage(dir: &Path, r: &Resources) -> Result<(), OpError> {
+    if !r.check_before_update {
         return Ok(());
     }
-    let why = format!("the group does not exist, or controller {controller} is not enabled in the groups above it");
-    Err(io::Error::new(io::ErrorKind::NotFound, why)).op("write", &file)
+    let usage = files::read_number(&dir.join("memory.current"))?;
+    files::check_usage(r, usage, usage)
 }
 
-/// v1 shares (2 to 262144, default 1024) as a v2 weight (1 to 10000, default 100), by runc's formula: a parabola in the
-/// logarithms through the three pairs (2, 1), (1024, 100) and (262144, 10000).
-fn weight(shares: u64) -> u64 {
-    let l = (shares.clamp(2, 262_144) as f64).log2();
-    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
-    // A hair above a whole number is rounding, not weight.
-    ((10f64.powf(exponent) - 1e-9).ceil() as u64).clamp(1, 10_000)
+/// Quota, period and burst. What is not given stays as it is.
+fn bandwidth(target: &Target<'_>, r: &Resources) -> Result<(), OpError> {
+    let quota = given(r.cpu_quota_us).map(v2_limit);
+    let period = r.cpu_period_us.filter(|p| *p > 0);
+    let max = match (quota, period) {
+        (Some(quota), Some(period)) => Some(("linux.resources.cpu.quota", format!("{quota} {period}"))),
+        // One number alone leaves the period.
+        (Some(quota), None) => Some(("linux.resources.cpu.quota", quota)),
+        (None, Some(period)) => {
+            let now = read_if_there(&target.dir.join("cpu.max"))?.unwrap_or_default();
+            let quota = now.split(' ').next().filter(|q| !q.is_empty()).unwrap_or("max").to_owned();
+            Some(("linux.resources.cpu.period", format!("{quota} {period}")))
+        }
+        (None, None) => None,
+    };
+    let burst = r.cpu_burst_us.map(|b| Write::new("linux.resources.cpu.burst", Controller::Cpu, "cpu.max.burst", b));
+    let max = max.map(|(field, value)| Write::new(field, Controller::Cpu, "cpu.max", value));
+    // A burst may not be above the quota at any moment: which goes first depends on the direction.
+    let early = match (&burst, &max) {
+        (Some(burst), Some(_)) => target.set(burst).is_ok(),
+        _ => false,
+    };
+    if let Some(max) = &max {
+        target.set(max)?;
+    }
+    match &burst {
+        Some(burst) if !early => target.set(burst),
+        _ => Ok(()),
+    }
+}
+
+/// Swap before memory: between the two writes nothing of a group with less memory may move out to swap.
+fn memory(target: &Target<'_>, r: &Resources) -> Result<(), OpError> {
+    let limit = given(r.memory_bytes);
+    let swap = match given(r.memory_and_swap_bytes) {
+        Some(both) if both > 0 => {
+            let limit = match limit {
+                Some(limit) => Some(limit),
+                None => files::read_limit(&target.dir.join("memory.max"))?.and_then(|now| i64::try_from(now).ok()),
+            };
+            Some(swap(both, limit)?)
+        }
+        Some(_) => Some("max".to_owned()),
+        // As it is on version 1: no limit of memory is none of both.
+        None if limit == Some(-1) => Some("max".to_owned()),
+        None => r.swap_bytes.map(|bytes| bytes.to_string()),
+    };
+    if let Some(swap) = swap {
+        // Without swap accounting there is no such file; all swap or none is kept then as well as it can be.
+        let lenient = swap == "max" || swap == "0";
+        let write = Write::new("linux.resources.memory.swap", Controller::Memory, "memory.swap.max", swap);
+        target.set(&write.optional(lenient))?;
+    }
+    match limit {
+        Some(bytes) => {
+            let value = v2_limit(bytes);
+            target.set(&Write::new("linux.resources.memory.limit", Controller::Memory, "memory.max", value))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Swap by itself, of a limit of memory and swap together.
+fn swap(both: i64, limit: Option<i64>) -> Result<String, OpError> {
+    match limit {
+        None => writes::refuse("linux.resources.memory.swap", "unable to set swap limit without memory limit"),
+        // Without a limit of memory the number stands for swap alone.
+        Some(..0) => Ok(both.to_string()),
+        Some(limit) if both < limit => writes::refuse(
+            "linux.resources.memory.swap",
+            format!("memory+swap limit should be >= memory limit: got {both}, memory {limit}"),
+        ),
+        Some(limit) => Ok((both - limit).to_string()),
+    }
 }
 
 pub(super) fn dir_fd(dir: &Path) -> Result<OwnedFd, OpError> {
@@ -167,6 +307,7 @@ pub(super) fn stats(dir: &Path) -> Result<Stats, OpError> {
 mod tests {
     use super::super::Hierarchies;
     use super::super::hierarchies::Tree;
+    use super::super::limits::Limits;
     use super::*;
 
     /// A v2 mount of plain files, with a group `b/t` in it.
@@ -178,15 +319,6 @@ mod tests {
         }
         let group = Hierarchies::at(Tree::V2(mount.path().to_owned())).group("b/t");
         (mount, group)
-    }
-
-    #[test]
-    fn shares_become_weights_by_runcs_formula() {
-        for (shares, expected) in
-            [(0, 1), (2, 1), (256, 35), (512, 59), (1024, 100), (2048, 174), (262_144, 10_000), (u64::MAX, 10_000)]
-        {
-            assert_eq!(weight(shares), expected, "{shares} shares");
-        }
     }
 
     #[test]
@@ -205,14 +337,14 @@ mod tests {
         };
         group.apply(&limits).unwrap();
         let text = |n: &str| fs::read_to_string(mount.path().join("b/t").join(n)).unwrap();
-        assert_eq!(names.map(text), ["25000 100000", "100", "67108864", "33554432", "0", "100"]);
+        assert_eq!(names.map(text), ["25000", "100", "67108864", "33554432", "0", "100"]);
     }
 
     #[test]
     fn a_quota_too_small_for_the_kernel_becomes_the_least_it_takes() {
         let (mount, group) = fake(&[("b/t/cpu.max", "")]);
         group.apply(&Limits { cpu_quota_us: Some(976), ..Limits::default() }).unwrap();
-        assert_eq!(fs::read_to_string(mount.path().join("b/t/cpu.max")).unwrap(), "1000 100000");
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/cpu.max")).unwrap(), "1000");
     }
 
     #[test]
@@ -226,6 +358,55 @@ mod tests {
     fn no_swap_is_no_error_where_swap_is_not_accounted() {
         let (_mount, group) = fake(&[]);
         group.apply(&Limits { swap_bytes: Some(0), ..Limits::default() }).unwrap();
+    }
+
+    #[test]
+    fn swap_is_what_is_left_of_memory_and_swap_together() {
+        assert_eq!(swap(15, Some(10)).unwrap(), "5");
+        assert_eq!(swap(10, Some(10)).unwrap(), "0");
+        assert_eq!(swap(15, Some(-1)).unwrap(), "15");
+        let words = |r: Result<String, OpError>| crate::errno::chain(&r.unwrap_err());
+        assert!(words(swap(5, Some(10))).contains("memory+swap limit should be >= memory limit"));
+        assert!(words(swap(5, None)).contains("unable to set swap limit without memory limit"));
+    }
+
+    #[test]
+    fn a_period_alone_keeps_the_quota_and_no_limit_takes_all_away() {
+        let files = ["cpu.max", "memory.max", "memory.swap.max", "pids.max"];
+        let files: Vec<_> = files.iter().map(|n| (format!("b/t/{n}"), "25000 100000")).collect();
+        let (mount, group) = fake(&files.iter().map(|(n, t)| (n.as_str(), *t)).collect::<Vec<_>>());
+        let text = |n: &str| fs::read_to_string(mount.path().join("b/t").join(n)).unwrap();
+        group.configure(&Resources { cpu_period_us: Some(50_000), ..Resources::default() }).unwrap();
+        assert!(text("cpu.max").starts_with("25000 50000"));
+        let none = Resources { cpu_quota_us: Some(-1), memory_bytes: Some(-1), pids: Some(-1), ..Resources::default() };
+        group.configure(&none).unwrap();
+        // The kernel takes a new value where a plain file takes new contents, over its start.
+        for file in ["cpu.max", "memory.max", "memory.swap.max", "pids.max"] {
+            assert!(text(file).starts_with("max"), "{file}: {}", text(file));
+        }
+    }
+
+    #[test]
+    fn files_by_name_are_written_line_by_line_and_missing_ones_say_what_is_missing() {
+        let (mount, group) = fake(&[("b/t/memory.high", ""), ("b/t/cgroup.controllers", "memory")]);
+        let unified =
+            |name: &str, value: &str| Resources { unified: vec![(name.into(), value.into())], ..Resources::default() };
+        group.configure(&unified("memory.high", "4096\n")).unwrap();
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/memory.high")).unwrap(), "4096");
+        let error = |name| crate::errno::chain(&group.configure(&unified(name, "1")).unwrap_err());
+        assert!(error("memory.nope").contains("`memory.nope`: this kernel has no such file"));
+        assert!(error("hugetlb.2MB.max").contains("controller `hugetlb` not available"));
+    }
+
+    #[test]
+    fn a_limit_below_what_is_in_use_is_refused_where_that_is_asked_for() {
+        let (mount, group) = fake(&[("b/t/memory.current", "8192\n"), ("b/t/memory.max", "")]);
+        let mut asked = Resources { memory_bytes: Some(4096), check_before_update: true, ..Resources::default() };
+        let error = group.configure(&asked).unwrap_err();
+        assert!(crate::errno::chain(&error).contains("rejecting memory limit 4096 < usage 8192"));
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/memory.max")).unwrap(), "");
+        asked.check_before_update = false;
+        group.configure(&asked).unwrap();
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use super::console::{self, TerminalTo};
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
 use super::notify;
-use super::resources;
 use super::state::{Record, Slot, StateError, Table, group, start_time};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
@@ -112,7 +111,7 @@ pub(super) fn create_in(
 ) -> Result<Created, VerbError> {
     let path = cgroup_path(plan, c.id);
     let group = match group(&path) {
-        Ok(group) => group,
+        Ok(group) => group.with_limits_of(&plan.resources),
         Err(e) => return Err(undo(slot, None, e.into())),
     };
     let created = make(&slot, plan, bundle, c, &group, gate, report);
@@ -135,7 +134,7 @@ fn make(
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
     slot.write(&record)?;
     group.create()?;
-    group.apply(&resources::limits(&plan.resources))?;
+    group.configure(&plan.resources)?;
     let launch = Launch {
         id: c.id,
         bundle,
@@ -165,18 +164,21 @@ fn make(
 
 fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Record {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Record {
+    let mut record = Record {
         oci_version: plan.version.clone(),
         id: c.id.into(),
         pid: 0,
         start_time: 0,
         bundle: bundle.into(),
         rootfs: bundle.join(plan.root.as_deref().unwrap_or(Path::new("rootfs"))),
-        cgroup: group.path().into(),
+        cgroup: PathBuf::new(),
         created_ms: since_epoch.as_millis() as u64,
         annotations: plan.annotations.clone(),
         shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
-    }
+        further: Vec::new(),
+    };
+    record.set_group(group);
+    record
 }
 
 /// Writes a pid for a caller that watches the file: whole when it appears.

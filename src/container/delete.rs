@@ -1,7 +1,7 @@
 //! `delete`: nothing of a stopped container stays behind. Runs to its end, and tells the first error.
 
 use super::create::VerbError;
-use super::state::{Slot, StateError, Status, Table, group};
+use super::state::{Slot, StateError, Status, Table};
 use crate::cgroup::Group;
 use crate::errno::OpError;
 use crate::sys::pidfd;
@@ -21,7 +21,7 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
         Err(StateError::Missing(_)) => return Ok(slot.remove()?),
         Err(e) => return Err(e.into()),
     };
-    let group = group(&record.cgroup)?;
+    let group = record.group()?;
     match slot.status(&record)? {
         Status::Stopped => {}
         // One that never ran anything of the user's is ended without being asked to, as runc does it.

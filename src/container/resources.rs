@@ -1,10 +1,9 @@
-//! Limits of config.json as those of a group, and access to devices.
+//! Access to devices.
 
-use crate::cgroup::limits::Limits;
 use crate::cgroup::{Controller, Group};
 use crate::errno::{OpContext, OpError};
 use crate::security::devices;
-use crate::spec::{DeviceRule, Resources};
+use crate::spec::DeviceRule;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,22 +23,6 @@ const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 11] = [
     ('c', Some(5), Some(2), "rwm"),
     ('c', Some(136), None, "rwm"),
 ];
-
-/// The limits that `resources` name. Negative numbers mean no limit, as in runc's documents.
-pub fn limits(resources: &Resources) -> Limits {
-    let positive = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-    let memory = positive(resources.memory_bytes);
-    Limits {
-        cpu_quota_us: positive(resources.cpu_quota_us),
-        cpu_period_us: resources.cpu_period_us.filter(|p| *p > 0),
-        cpu_shares: resources.cpu_shares.filter(|s| *s > 0),
-        memory_bytes: memory,
-        memory_reservation_bytes: positive(resources.memory_reservation_bytes),
-        // The document counts memory and swap together.
-        swap_bytes: positive(resources.memory_and_swap_bytes).map(|both| both.saturating_sub(memory.unwrap_or(0))),
-        pids: positive(resources.pids),
-    }
-}
 
 /// Denies a group all devices but those that `rules` and [`ALWAYS`] allow. `dir` is the group's directory on version 2.
 pub(super) fn restrict_devices(group: &Group, dir: Option<&OwnedFd>, rules: &[DeviceRule]) -> Result<(), OpError> {
@@ -83,14 +66,6 @@ fn text(rule: &DeviceRule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn swap_is_what_is_left_of_memory_and_swap_together() {
-        let given = Resources { memory_bytes: Some(10), memory_and_swap_bytes: Some(15), ..Resources::default() };
-        assert_eq!(limits(&given).swap_bytes, Some(5));
-        let unlimited = Resources { memory_bytes: Some(-1), memory_and_swap_bytes: Some(-1), ..Resources::default() };
-        assert_eq!(limits(&unlimited), Limits::default());
-    }
 
     #[test]
     fn a_rule_is_written_as_the_kernel_reads_it() {

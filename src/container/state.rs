@@ -3,7 +3,8 @@
 //! ```text
 //! ROOT/ID/state.json   the record, replaced whole by rename
 //! ROOT/ID/lock         record lock (fcntl) held by the verb that changes the container
-//! ROOT/ID/gate         FIFO: exists until the container is started; a byte in it lets the init go
+//! ROOT/ID/gate         FIFO: exists until the container is started; a byte in it lets the init go. Not to be written
+//!                      by anybody while a container that was not started yet is paused
 //! ROOT/ID/report       FIFO: what the init says after the gate
 //! ROOT/ID/notify/      the socket for sd_notify(3), shared with the container; only where the service manager listens
 //!
@@ -11,19 +12,25 @@
 //!  (record, no pid)       └──────────┬───────┴── init ends ──→ stopped ──delete──→ gone
 //! ```
 //! What a container is doing is never stored: it follows from the init (alive or not, by pid and start time), the gate
-//! (there or not) and the freezer. A record without a pid is of a container in the making, as long as a verb holds the
-//! lock; else its create was killed, and it is stopped.
+//! (there or not, and its mode) and the freezer. A created container's freezer is not asked, which would cost each start
+//! a look at the mounts. A record without a pid is of a container in the making, as long as a verb holds the lock; else
+//! its create was killed, and it is stopped.
 
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the cgroup hierarchies are mounted.
 pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
+
+/// Mode of a gate that may be opened, and the bit that says so.
+const GATE: u32 = 0o600;
+const GATE_OPENS: u32 = 0o200;
 
 /// Why a verb was refused.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +131,23 @@ pub struct Record {
     /// It has no pid namespace of its own, so that its processes outlive its init.
     #[serde(default)]
     pub shares_pids: bool,
+    /// v1 hierarchies that the group is in besides those that every group is in, by the controllers' names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<String>,
+}
+
+impl Record {
+    /// Its group on this machine.
+    pub fn group(&self) -> Result<Group, OpError> {
+        let further = self.further.iter().filter_map(|name| Controller::named(name));
+        Ok(group(&self.cgroup)?.with(further))
+    }
+
+    /// Notes the group, which must be this container's.
+    pub fn set_group(&mut self, group: &Group) {
+        self.cgroup = group.path().into();
+        self.further = group.further().iter().map(|c| c.name().to_owned()).collect();
+    }
 }
 
 /// The table.
@@ -252,10 +276,10 @@ fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
     if start_time(record.pid) != Some(record.start_time) {
         return Ok(Status::Stopped);
     }
-    if dir.join("gate").exists() {
-        return Ok(Status::Created);
+    if let Ok(gate) = dir.join("gate").metadata() {
+        return Ok(if gate.mode() & GATE_OPENS == 0 { Status::Paused } else { Status::Created });
     }
-    Ok(if frozen(&group(&record.cgroup)?) { Status::Paused } else { Status::Running })
+    Ok(if frozen(&record.group()?) { Status::Paused } else { Status::Running })
 }
 
 /// The group at `path` of this machine.
@@ -291,6 +315,16 @@ impl Slot {
     /// The FIFO that lets the init go.
     pub fn gate(&self) -> PathBuf {
         self.dir.join("gate")
+    }
+
+    /// Lets nobody open the gate, or lets them again. A container that was started has none.
+    pub fn bar_gate(&self, barred: bool) -> Result<(), StateError> {
+        let gate = self.gate();
+        let mode = if barred { GATE & !GATE_OPENS } else { GATE };
+        match std::fs::set_permissions(&gate, Permissions::from_mode(mode)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).op("change the mode of", &gate)?,
+            _ => Ok(()),
+        }
     }
 
     /// The FIFO through which the init reports.
@@ -349,6 +383,7 @@ mod tests {
             created_ms: 0,
             annotations: BTreeMap::new(),
             shares_pids: false,
+            further: Vec::new(),
         }
     }
 
@@ -379,6 +414,30 @@ mod tests {
         assert_eq!(slot.status(&record).unwrap(), Status::Created);
         std::fs::remove_file(slot.gate()).unwrap();
         assert_eq!(slot.status(&record).unwrap(), Status::Running);
+    }
+
+    #[test]
+    fn a_created_container_is_paused_while_its_gate_is_barred() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Table::new(dir.path()).claim("c").unwrap();
+        let record = record(std::process::id());
+        std::fs::write(slot.gate(), "").unwrap();
+        slot.bar_gate(true).unwrap();
+        assert_eq!(slot.status(&record).unwrap(), Status::Paused);
+        slot.bar_gate(false).unwrap();
+        assert_eq!(slot.status(&record).unwrap(), Status::Created);
+        std::fs::remove_file(slot.gate()).unwrap();
+        slot.bar_gate(true).unwrap();
+    }
+
+    #[test]
+    fn a_record_keeps_the_hierarchies_that_its_group_is_in() {
+        let mut kept = record(1);
+        kept.further = vec!["cpuset".into()];
+        let json = serde_json::to_string(&kept).unwrap();
+        let read: Record = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.further, ["cpuset"]);
+        assert!(!serde_json::to_string(&record(1)).unwrap().contains("further"), "as a rule there are none");
     }
 
     #[test]

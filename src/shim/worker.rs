@@ -8,15 +8,15 @@ use super::facts;
 use super::job::{Answer, Job, MAX_MESSAGE, Order};
 use super::protocol::ExecProcess;
 use super::task_group;
-use crate::cgroup::limits::Limits;
 use crate::cgroup::{Group, Hierarchies};
 use crate::codec::Codec;
+use crate::container::exec;
 use crate::container::launch::{self, Launch, LaunchError, Launched};
-use crate::container::{exec, resources};
 use crate::errno::{OpContext, OpError, chain};
 use crate::id::{ContainerName, TaskId};
 use crate::net;
 use crate::rundir::{ContainerDirs, TaskDirs};
+use crate::spec::Resources;
 use crate::sys::fd::{MAX_PASSED, receive_with, send_with};
 use crate::task::plan::{ContainerPlan, LogPlan, TaskPlan};
 use nix::sys::prctl;
@@ -145,7 +145,7 @@ impl<'a> Work<'a> {
         report: BorrowedFd<'_>,
     ) -> Result<Launched, Failure> {
         let checked = launch::read_plan(&plan.bundle).map_err(Failure::launch)?;
-        self.limit(group, &resources::limits(&checked.resources)).map_err(Failure::create)?;
+        self.limit(group, &checked.resources).map_err(Failure::create)?;
         let name = ContainerName::parse(&plan.name).map_err(|e| Failure::create(invalid_name(&plan.name, e)))?;
         let [stdin, stdout, stderr] = stdio(plan.log, &self.dirs.container(&name)).map_err(Failure::create)?;
         let id = container_id(&self.plan, plan);
@@ -194,11 +194,11 @@ impl<'a> Work<'a> {
     }
 
     /// Makes the groups of the task and of one of its containers. Several workers may do so for the task at once.
-    fn limit(&self, group: &Group, limits: &Limits) -> Result<(), OpError> {
+    fn limit(&self, group: &Group, resources: &Resources) -> Result<(), OpError> {
         self.task.create()?;
         self.task.apply(&self.plan.limits)?;
         group.create()?;
-        group.apply(limits)
+        group.configure(resources)
     }
 }
 

@@ -13,9 +13,11 @@ mod document;
 mod explain;
 mod mounts;
 mod process;
+mod resources;
 
 pub use mounts::{Bind, Mount, MountKind, bind_mount, options as mount_options, refused_in_proc};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
+pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, parse_resources};
 
 use crate::sys::path::clean;
 use document::Document;
@@ -118,48 +120,6 @@ pub struct Device {
     pub gid: u32,
 }
 
-/// A rule of the devices cgroup. `None` is any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceRule {
-    /// Allow or deny.
-    pub allow: bool,
-    /// `a`, `b` or `c`.
-    pub kind: char,
-    /// Major number.
-    pub major: Option<u32>,
-    /// Minor number.
-    pub minor: Option<u32>,
-    /// Of `r`, `w` and `m`.
-    pub access: String,
-}
-
-/// Limits as the document gives them, in bytes, microseconds and v1 shares.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// CPU shares.
-    pub cpu_shares: Option<u64>,
-    /// CPU time per period; `None` or negative is no limit.
-    pub cpu_quota_us: Option<i64>,
-    /// Period.
-    pub cpu_period_us: Option<u64>,
-    /// CPUs to run on, as a list.
-    pub cpus: Option<String>,
-    /// Memory nodes to use, as a list.
-    pub mems: Option<String>,
-    /// Memory limit; negative is none.
-    pub memory_bytes: Option<i64>,
-    /// Memory below which reclaim spares it.
-    pub memory_reservation_bytes: Option<i64>,
-    /// Memory and swap together; negative is no limit.
-    pub memory_and_swap_bytes: Option<i64>,
-    /// Most processes; 0 or negative is no limit.
-    pub pids: Option<i64>,
-    /// Rules for devices, the last one that matches counts.
-    pub devices: Vec<DeviceRule>,
-    /// Files of a version 2 group and what to write into them.
-    pub unified: Vec<(String, String)>,
-}
-
 /// Parses and checks a config.json.
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
     let document: Document = match serde_json::from_slice(json) {
@@ -201,7 +161,7 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         sysctl: sysctl(&linux)?,
         seccomp: linux.seccomp().clone(),
         cgroups_path: linux.cgroups_path().clone(),
-        resources: resources(&linux)?,
+        resources: linux.resources().as_ref().map(resources::check).transpose()?.unwrap_or_default(),
         hooks: document.hooks.unwrap_or_default(),
         annotations: document.annotations.unwrap_or_default(),
         version: document.oci_version,
@@ -325,52 +285,6 @@ fn sysctl(linux: &Linux) -> Result<Vec<(String, String)>, SpecError> {
     }
     values.sort();
     Ok(values)
-}
-
-fn resources(linux: &Linux) -> Result<Resources, SpecError> {
-    let Some(given) = linux.resources() else { return Ok(Resources::default()) };
-    let mut found = Resources::default();
-    if let Some(cpu) = given.cpu() {
-        found.cpu_shares = cpu.shares();
-        found.cpu_quota_us = cpu.quota();
-        found.cpu_period_us = cpu.period();
-        found.cpus = cpu.cpus().clone().filter(|c| !c.is_empty());
-        found.mems = cpu.mems().clone().filter(|c| !c.is_empty());
-    }
-    if let Some(memory) = given.memory() {
-        found.memory_bytes = memory.limit();
-        found.memory_reservation_bytes = memory.reservation();
-        found.memory_and_swap_bytes = memory.swap();
-    }
-    found.pids = given.pids().as_ref().map(|p| p.limit());
-    for (i, rule) in given.devices().iter().flatten().enumerate() {
-        let field = format!("linux.resources.devices[{i}]");
-        let number = |n: Option<i64>| match n {
-            // runc's documents also use -1 for any.
-            None | Some(-1) => Ok(None),
-            Some(n) => u32::try_from(n).map(Some).or_else(|_| refuse(&field, format!("number {n} is out of range"))),
-        };
-        let access = rule.access().clone().unwrap_or_else(|| "rwm".into());
-        if access.chars().any(|c| !"rwm".contains(c)) {
-            return refuse(field, format!("access `{access}` holds more than r, w and m"));
-        }
-        let kind = match rule.typ().unwrap_or(LinuxDeviceType::A) {
-            LinuxDeviceType::A => 'a',
-            LinuxDeviceType::B => 'b',
-            LinuxDeviceType::C | LinuxDeviceType::U => 'c',
-            LinuxDeviceType::P => return refuse(field, "type `p` is not a device"),
-        };
-        found.devices.push(DeviceRule {
-            allow: rule.allow(),
-            kind,
-            major: number(rule.major())?,
-            minor: number(rule.minor())?,
-            access,
-        });
-    }
-    found.unified = given.unified().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-    found.unified.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const PREFIX: &str = "berth-test-";
 const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
-const V2_CONTROLLERS: &str = "+cpu +memory +pids +io";
+const V2_CONTROLLERS: &str = "+cpu +memory +pids +io +cpuset +hugetlb +rdma";
 
 /// A directory and a control group that belong to one host. Both are removed on drop.
 #[derive(Debug)]
