@@ -192,7 +192,8 @@ impl Group {
             let path = below.first().map_or(Path::new(""), |(_, path)| path);
             return self.child(path).entry();
         };
-        let known = |name: &String| mounts.iter().any(|m| m.controllers.iter().any(|c| c.name() == name));
+        let used = || mounts.iter().filter(|m| m.holds(&self.further));
+        let known = |name: &String| used().any(|m| m.controllers.iter().any(|c| c.name() == name));
         if let Some(name) = below.iter().flat_map(|(names, _)| *names).find(|name| !known(name)) {
             return Err(OpError::new("find cgroup controller", name, io::Error::from(io::ErrorKind::NotFound)));
         }
@@ -206,7 +207,7 @@ impl Group {
             };
             files::open_for_write(&mount.dir(&group).join("tasks"))
         };
-        Ok(Entry { files: mounts.iter().map(open).collect::<Result<_, _>>()? })
+        Ok(Entry { files: used().map(open).collect::<Result<_, _>>()? })
     }
 
     /// The group's directory for `CLONE_INTO_CGROUP`; `None` on v1, which does not have it (the kernel says EBADF).

@@ -7,7 +7,7 @@ use crate::container::console::{Console, TerminalTo, callers_size};
 use crate::container::create;
 use crate::container::exec::{Exec, ExecRequest, Subgroup, exec};
 use crate::container::foreground::Foreground;
-use crate::container::state::{StateError, Status, group};
+use crate::container::state::{StateError, Status};
 use crate::errno::OpContext;
 use crate::sys::pidfd;
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         status => return Err(StateError::Wrong { verb: "exec", status }.into()),
     }
     let init = pidfd::open(record.pid).op("open process", record.pid.to_string())?;
-    let cgroup = group(&record.cgroup)?;
+    let cgroup = record.group()?;
     let mut process = request(args)?;
     let detach = args.flag("detach");
     let terminal = process.tty || process.document.as_ref().is_some_and(|document| document.terminal);

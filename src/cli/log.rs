@@ -40,6 +40,12 @@ impl Log {
         self.append("error", message);
     }
 
+    /// Tells of something that is done otherwise than it was asked for.
+    pub(super) fn warn(&self, message: &str) {
+        eprintln!("berth-runtime: warning: {message}");
+        self.append("warning", message);
+    }
+
     /// Tells what is done, where that is asked for.
     pub(super) fn debug(&self, message: &str) {
         if !self.debug {

@@ -6,19 +6,22 @@
 //!
 //! ```text
 //! verbs (the table of options) ─→ args (parser), help
-//!        oci: options of the program ─→ create run kill …, exec, show, features ─→ container
+//!        oci: options of the program ─→ create run kill …, exec, update, events, ps, show, features ─→ container
 //! ```
 
 mod args;
 mod console;
+mod events;
 mod exec;
 mod features;
 mod help;
 mod log;
 pub mod node_net;
 mod oci;
+mod ps;
 pub mod shim;
 mod show;
+mod update;
 mod verbs;
 pub mod worker;
 

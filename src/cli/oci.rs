@@ -2,7 +2,7 @@
 
 use super::args::{Args, Grammar, UsageError};
 use super::log::Log;
-use super::{console, exec, features, help, show, verbs};
+use super::{console, events, exec, features, help, ps, show, update, verbs};
 use crate::container::create::{Create, VerbError};
 use crate::container::launch::LaunchError;
 use crate::container::state::{StateError, Table};
@@ -111,12 +111,14 @@ fn carry_out(program: &Program, grammar: &Grammar, args: &Args) -> Result<u8, Cl
         "start" => Ok(start::start(table, args.id()?).map(done)?),
         "state" => show::state(table, args.id()?).map(done),
         "list" => show::list(table, args).map(done),
-        "ps" => show::ps(table, args).map(done),
+        "ps" => ps::ps(table, args).map(done),
         "exec" => exec::exec_verb(program, args),
         "kill" => kill_verb(table, args).map(done),
         "pause" => Ok(kill::pause(table, args.id()?).map(done)?),
         "resume" => Ok(kill::resume(table, args.id()?).map(done)?),
         "delete" => Ok(delete::delete(table, args.id()?, args.flag("force")).map(done)?),
+        "update" => update::update(program, args).map(done),
+        "events" => events::events(table, args).map(done),
         "spec" => show::spec(args).map(done),
         "features" => features::features().map(done),
         other => Err(CliError::UnknownVerb(other.to_owned())),

@@ -1,9 +1,9 @@
-//! Verbs that only show something: `state`, `list`, `ps`, `spec`.
+//! Verbs that only show something: `state`, `list`, `spec`.
 
 use super::args::{Args, UsageError};
 use super::log::rfc3339;
 use super::oci::CliError;
-use crate::container::state::{Record, StateError, Status, Table, group};
+use crate::container::state::{Record, StateError, Status, Table};
 use crate::errno::OpContext;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -99,24 +99,6 @@ fn table_of(states: &[State<'_>]) -> String {
         padded.collect::<String>() + &row[5] + "\n"
     };
     rows.iter().map(line).collect()
-}
-
-/// `ps ID`: the processes of a container, by their pids on the host.
-pub(super) fn ps(table: &Table, args: &Args) -> Result<(), CliError> {
-    let record = table.read(args.id()?)?;
-    let mut pids = group(&record.cgroup)?.procs()?;
-    pids.sort_unstable();
-    if args.text("format")? == Some("json") {
-        print(&json!(pids));
-        return Ok(());
-    }
-    println!("{:>7} CMD", "PID");
-    for pid in pids {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        println!("{pid:>7} {}", line.trim_end());
-    }
-    Ok(())
 }
 
 /// `spec`: a config.json to begin with.
@@ -236,6 +218,7 @@ mod tests {
             created_ms: 0,
             annotations: BTreeMap::new(),
             shares_pids: false,
+            further: Vec::new(),
         };
         let text = table_of(&[document(&record, Status::Stopped, "root".into())]);
         let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_ascii_whitespace().collect()).collect();

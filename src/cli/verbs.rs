@@ -146,11 +146,56 @@ pub(super) const LIST: Grammar = Grammar {
 
 pub(super) const PS: Grammar = Grammar {
     name: "ps",
-    usage: "[OPTIONS] ID",
+    usage: "[OPTIONS] ID [OPTIONS OF PS]",
     about: "list the processes of a container, by their ids on the host",
-    more: "",
+    more: "After the id the columns can be chosen as for ps(1): -f (as it is without any), -x, -u, or\n\
+           -o COLUMNS. No ps is run.",
     options: &[FORMAT],
-    operands: Operands::Command,
+    operands: Operands::Verb,
+};
+
+pub(super) const UPDATE: Grammar = Grammar {
+    name: "update",
+    usage: "[OPTIONS] ID",
+    about: "change the limits of a container",
+    more: "What is not said stays as it is; -1 is no limit. Sizes are bytes or have a unit, as in 512m.",
+    options: &[
+        short(
+            'r',
+            value("resources", "FILE", "read all limits from FILE (`-` is standard input), as in linux.resources"),
+        ),
+        value("blkio-weight", "WEIGHT", "weight for block devices, 10 to 1000"),
+        value("cpu-period", "US", "length of the period of the CPU limit"),
+        value("cpu-quota", "US", "CPU time in each period"),
+        value("cpu-burst", "US", "CPU time that can be saved up from earlier periods"),
+        value("cpu-share", "SHARES", "CPU weight, 2 to 262144"),
+        value("cpu-rt-period", "US", "length of the period of the limit of real-time processes"),
+        value("cpu-rt-runtime", "US", "CPU time of real-time processes in each period"),
+        value("cpuset-cpus", "LIST", "CPUs to run on"),
+        value("cpuset-mems", "LIST", "memory nodes to use"),
+        value("cpu-idle", "0|1", "only run when nobody else wants to"),
+        value("memory", "SIZE", "memory limit"),
+        value("memory-reservation", "SIZE", "memory that is spared by reclaim"),
+        value("memory-swap", "SIZE", "limit of memory and swap together"),
+        value("pids-limit", "N", "most processes and threads"),
+        value("kernel-memory", "SIZE", "accepted for the sake of callers; kernels have no such limit any more"),
+        value("kernel-memory-tcp", "SIZE", "as --kernel-memory"),
+        value("l3-cache-schema", "SCHEMA", "refused: Intel RDT is not supported"),
+        value("mem-bw-schema", "SCHEMA", "refused: Intel RDT is not supported"),
+    ],
+    operands: Operands::Exactly(1),
+};
+
+pub(super) const EVENTS: Grammar = Grammar {
+    name: "events",
+    usage: "[OPTIONS] ID",
+    about: "show what a container uses and when it runs out of memory, as lines of JSON",
+    more: "Ends with the container.",
+    options: &[
+        value("interval", "DURATION", "time between two accounts, as in 500ms (5s)"),
+        flag("stats", "show one account and end"),
+    ],
+    operands: Operands::Exactly(1),
 };
 
 pub(super) const SPEC: Grammar = Grammar {
@@ -172,8 +217,10 @@ pub(super) const FEATURES: Grammar = Grammar {
 };
 
 /// All verbs, in the order in which help shows them.
-pub(super) const ALL: &[&Grammar] =
-    &[&CREATE, &START, &RUN, &EXEC, &STATE, &LIST, &PS, &KILL, &DELETE, &PAUSE, &RESUME, &SPEC, &FEATURES];
+pub(super) const ALL: &[&Grammar] = &[
+    &CREATE, &START, &RUN, &EXEC, &STATE, &LIST, &PS, &EVENTS, &UPDATE, &KILL, &DELETE, &PAUSE, &RESUME, &SPEC,
+    &FEATURES,
+];
 
 #[cfg(test)]
 mod tests {

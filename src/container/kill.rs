@@ -1,7 +1,7 @@
 //! `kill`, `pause` and `resume`.
 
 use super::create::VerbError;
-use super::state::{StateError, Status, Table, group, start_time};
+use super::state::{StateError, Status, Table, start_time};
 use crate::errno::OpContext;
 use crate::sys::pidfd;
 
@@ -10,7 +10,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     let record = table.read(id)?;
     let status = table.status(&record)?;
     if all {
-        let group = group(&record.cgroup)?;
+        let group = record.group()?;
         if signal == libc::SIGKILL {
             return Ok(group.kill()?);
         }
@@ -24,7 +24,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     }
     if record.shares_pids && signal == libc::SIGKILL {
         // What the init leaves behind is the container's as well, and nothing else ends it.
-        let group = group(&record.cgroup)?;
+        let group = record.group()?;
         if group.populated()? {
             return Ok(group.kill()?);
         }
@@ -47,7 +47,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     }
     if status == Status::Paused && signal == libc::SIGKILL {
         // On v1 a frozen process does not even die.
-        group(&record.cgroup)?.thaw()?;
+        record.group()?.thaw()?;
     }
     Ok(())
 }
@@ -57,7 +57,13 @@ pub fn pause(table: &Table, id: &str) -> Result<(), VerbError> {
     let slot = table.open(id)?;
     let record = slot.read()?;
     match slot.status(&record)? {
-        Status::Running | Status::Created => Ok(group(&record.cgroup)?.freeze()?),
+        status @ (Status::Running | Status::Created) => {
+            record.group()?.freeze()?;
+            if status == Status::Created {
+                slot.bar_gate(true)?;
+            }
+            Ok(())
+        }
         status => Err(StateError::Wrong { verb: "pause", status }.into()),
     }
 }
@@ -67,7 +73,10 @@ pub fn resume(table: &Table, id: &str) -> Result<(), VerbError> {
     let slot = table.open(id)?;
     let record = slot.read()?;
     match slot.status(&record)? {
-        Status::Paused => Ok(group(&record.cgroup)?.thaw()?),
+        Status::Paused => {
+            record.group()?.thaw()?;
+            Ok(slot.bar_gate(false)?)
+        }
         status => Err(StateError::Wrong { verb: "resume", status }.into()),
     }
 }

@@ -294,9 +294,11 @@ fn cgroup_source(group: &Group, v2: bool, plan: &Plan) -> CgroupSource {
         return CgroupSource::V2(dir);
     }
     let mut hierarchies: Vec<(Vec<String>, PathBuf)> = Vec::new();
-    for controller in Controller::ALL {
-        let Some(dir) = group.controller_dir(controller) else { continue };
-        let name = controller.name().to_owned();
+    for controller in Controller::ALL.iter().chain(group.further()) {
+        let Some(dir) = group.controller_dir(*controller) else { continue };
+        let name = controller.name();
+        // Where distributions mount it, a named hierarchy is a directory of its name.
+        let name = name.strip_prefix("name=").unwrap_or(name).to_owned();
         match hierarchies.iter_mut().find(|(_, d)| *d == dir) {
             Some((names, _)) => names.push(name),
             None => hierarchies.push((vec![name], dir)),

@@ -14,6 +14,7 @@
 pub mod console;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod foreground;
 mod init;
@@ -28,4 +29,5 @@ pub mod run;
 pub mod start;
 pub mod state;
 mod terminal;
+pub mod update;
 pub mod user;

@@ -15,5 +15,6 @@ pub mod pidfd;
 pub mod seccomp;
 pub mod sockopt;
 pub mod spawn;
+pub mod time;
 pub mod tty;
 pub mod xattr;

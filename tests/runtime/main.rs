@@ -14,6 +14,8 @@ mod lifecycle;
 mod mounts;
 mod own;
 mod process;
+mod resources;
 mod rootfs;
 mod seccomp;
 mod terminal;
+mod update;

@@ -1,0 +1,27 @@
+//! `update`: other limits for a container that exists.
+
+use super::create::VerbError;
+use super::state::{StateError, Status, Table};
+use crate::spec::Resources;
+
+/// Changes those limits that `resources` gives. Rules for devices are left alone, as runc leaves them: they are the
+/// container's for life.
+pub fn update(table: &Table, id: &str, resources: &Resources) -> Result<(), VerbError> {
+    let slot = table.open(id)?;
+    let mut record = slot.read()?;
+    match slot.status(&record)? {
+        Status::Created | Status::Running | Status::Paused => {}
+        status => return Err(StateError::Wrong { verb: "update", status }.into()),
+    }
+    let group = record.group()?;
+    let wider = group.with_limits_of(resources);
+    if wider.further() == group.further() {
+        return Ok(wider.configure(resources)?);
+    }
+    // Before the directories are made, so that `delete` finds them.
+    record.set_group(&wider);
+    slot.write(&record)?;
+    wider.create()?;
+    wider.configure(resources)?;
+    Ok(wider.gather(&group)?)
+}
