@@ -1,4 +1,5 @@
-"""OCI runtimes: /bin/true in all namespaces, from the command to the end of the container."""
+"""OCI runtimes: /bin/true in all namespaces, from the command to the end of the container; and beside them the kernel's
+own part of it as a tool of its own, `floor`."""
 
 import json
 import os
@@ -59,9 +60,10 @@ def run(n: int | None, only: set[str] | None) -> list[Result]:
     n = n or 30
     candidates = {"berth": os.environ["BERTH_RUNTIME_BIN"], "crun": shutil.which("crun"), "runc": shutil.which("runc")}
     candidates = {c: path for c, path in candidates.items() if not only or c in only}
+    with_floor = not only or "floor" in only
     layout = fixture("busybox-image") / "layout"
     results: list[Result] = []
-    hosts = {c: Host(f"bench-{c}") for c in candidates}
+    hosts = {c: Host(f"bench-{c}") for c in [*candidates, *(["floor"] if with_floor else [])]}
     try:
         bundles: dict[str, Path] = {}
         for candidate, host in hosts.items():
@@ -80,7 +82,12 @@ def run(n: int | None, only: set[str] | None) -> list[Result]:
         def once(candidate: str) -> float:
             return hosts[candidate].timed(candidates[candidate], "run", "--bundle", str(bundles[candidate]), name())
 
-        results += take_turns("runtime", "run", {c: lambda c=c: once(c) for c in candidates}, n, 3)
+        rounds = {c: lambda c=c: once(c) for c in candidates}
+        if with_floor:
+            tool = hosts["floor"].dir / "floor"
+            subprocess.run(["cc", "-O2", "-static", "-o", tool, Path(__file__).parent / "floor.c"], check=True)
+            rounds["floor"] = lambda: hosts["floor"].timed(str(tool), str(bundles["floor"] / "rootfs"), "/bin/true")
+        results += take_turns("runtime", "run", rounds, n, 3)
 
         parts: dict[str, dict[str, list[float]]] = {}
 
