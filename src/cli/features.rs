@@ -4,6 +4,7 @@
 
 use super::oci::CliError;
 use super::show::print;
+use crate::spec::{HookKind, MEMORY_FLAGS, MEMORY_MODES};
 use serde_json::json;
 
 /// `features`: what this runtime knows, whatever the machine lacks.
@@ -11,7 +12,7 @@ pub(super) fn features() -> Result<(), CliError> {
     print(&json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": crate::spec::OCI_VERSION,
-        "hooks": [],
+        "hooks": HookKind::ALL.map(HookKind::name),
         "mountOptions": crate::spec::mount_options(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
@@ -42,9 +43,12 @@ pub(super) fn features() -> Result<(), CliError> {
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
-            "memoryPolicy": {"modes": [], "flags": []},
+            "memoryPolicy": {
+                "modes": MEMORY_MODES.map(|(name, _)| name),
+                "flags": MEMORY_FLAGS.map(|(name, _)| name)
+            },
             "mountExtensions": {"idmap": {"enabled": false}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": []

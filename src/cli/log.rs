@@ -42,6 +42,10 @@ impl Log {
 
     /// Tells of something that is done otherwise than it was asked for.
     pub(super) fn warn(&self, message: &str) {
+        if self.file.is_none() && self.json {
+            eprintln!("{}", self.line("warning", message));
+            return;
+        }
         eprintln!("berth-runtime: warning: {message}");
         self.append("warning", message);
     }

@@ -62,7 +62,9 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
             let result = log.configure(&global).map_err(CliError::from).and_then(|()| {
                 let root = global.value("root").map_or(Path::new(DEFAULT_ROOT), Path::new);
                 let program = Program { table: Table::new(root), log: log.clone() };
-                dispatch(&program, &global, &verb)
+                let result = dispatch(&program, &global, &verb);
+                program.table.take_warnings().iter().for_each(|warning| log.warn(warning));
+                result
             });
             (verb, result)
         }

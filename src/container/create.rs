@@ -1,6 +1,8 @@
 //! `create`: a container whose init waits at the gate. A failure takes everything back.
 
 use super::console::{self, TerminalTo};
+use super::delete::run_poststop;
+use super::hooks::HookError;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
 use super::notify;
 use super::state::{Record, Slot, StateError, Table, group, start_time};
@@ -48,6 +50,9 @@ pub enum VerbError {
     /// The container cannot be launched.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// A hook that runs when the container has been started failed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The kernel refused something else.
     #[error(transparent)]
     Op(#[from] OpError),
@@ -62,6 +67,8 @@ pub struct Created {
     pub launched: Launched,
     /// Its group.
     pub group: Group,
+    /// What is recorded of it.
+    pub record: Record,
 }
 
 /// Creates a container.
@@ -79,7 +86,7 @@ pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
         Ok(ends) => ends,
         Err(e) => return Err(undo(slot, None, e.into())),
     };
-    create_in(slot, &plan, &bundle, c, gate.as_fd(), report.as_fd())
+    create_in(table, slot, &plan, &bundle, c, [gate.as_fd(), report.as_fd()])
 }
 
 /// The bundle's plan, with what the caller adds to it.
@@ -100,44 +107,47 @@ pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<Plan, VerbError> 
     Ok(plan)
 }
 
-/// As [`create`], with the slot claimed and the gate chosen by the caller.
+/// As [`create`], with the slot claimed, and gate and report chosen by the caller.
 pub(super) fn create_in(
+    table: &Table,
     slot: Slot,
     plan: &Plan,
     bundle: &Path,
     c: &Create<'_>,
-    gate: BorrowedFd<'_>,
-    report: BorrowedFd<'_>,
+    ends: [BorrowedFd<'_>; 2],
 ) -> Result<Created, VerbError> {
     let path = cgroup_path(plan, c.id);
     let group = match group(&path) {
         Ok(group) => group.with_limits_of(&plan.resources),
         Err(e) => return Err(undo(slot, None, e.into())),
     };
-    let created = make(&slot, plan, bundle, c, &group, gate, report);
+    let mut record = new_record(plan, bundle, c, &group);
+    let created = make(&slot, &mut record, plan, c, &group, ends);
     match created {
-        Ok(launched) => Ok(Created { slot, launched, group }),
-        Err(e) => Err(undo(slot, Some(&group), e)),
+        Ok(launched) => Ok(Created { slot, launched, group, record }),
+        Err(e) => {
+            let first = undo(slot, Some(&group), e);
+            run_poststop(table, &record);
+            Err(first)
+        }
     }
 }
 
 fn make(
     slot: &Slot,
+    record: &mut Record,
     plan: &Plan,
-    bundle: &Path,
     c: &Create<'_>,
     group: &Group,
-    gate: BorrowedFd<'_>,
-    report: BorrowedFd<'_>,
+    [gate, report]: [BorrowedFd<'_>; 2],
 ) -> Result<Launched, VerbError> {
-    let mut record = new_record(plan, bundle, c, group);
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
-    slot.write(&record)?;
+    slot.write(record)?;
     group.create()?;
     group.configure(&plan.resources)?;
     let launch = Launch {
         id: c.id,
-        bundle,
+        bundle: &record.bundle,
         cgroup: group,
         netns: None,
         stdio: c.stdio,
@@ -151,7 +161,7 @@ fn make(
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
     record.start_time = start_time(launched.pid).unwrap_or(0);
-    let recorded = slot.write(&record).map_err(VerbError::from).and_then(|()| match c.pid_file {
+    let recorded = slot.write(record).map_err(VerbError::from).and_then(|()| match c.pid_file {
         Some(path) => Ok(write_pid_file(path, launched.pid)?),
         None => Ok(()),
     });
@@ -176,6 +186,7 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
         annotations: plan.annotations.clone(),
         shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
         further: Vec::new(),
+        hooks: plan.hooks.later(),
     };
     record.set_group(group);
     record

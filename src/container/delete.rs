@@ -1,9 +1,11 @@
 //! `delete`: nothing of a stopped container stays behind. Runs to its end, and tells the first error.
 
 use super::create::VerbError;
-use super::state::{Slot, StateError, Status, Table};
+use super::hooks::Subject;
+use super::state::{Record, Slot, StateError, Status, Table};
 use crate::cgroup::Group;
-use crate::errno::OpError;
+use crate::errno::{OpError, chain};
+use crate::spec::HookKind;
 use crate::sys::pidfd;
 
 /// How long the processes of a killed container may take to end.
@@ -28,7 +30,13 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
         status if force || status == Status::Created => end(&group, record.pid)?,
         status => return Err(StateError::Wrong { verb: "delete", status }.into()),
     }
-    remove(slot, &group)
+    remove(table, slot, &record, &group)
+}
+
+/// Ends a container that must not go on, and removes it.
+pub(super) fn end_and_remove(table: &Table, slot: Slot, record: &Record, group: &Group) -> Result<(), VerbError> {
+    let ended = end(group, record.pid);
+    remove(table, slot, record, group).and(Ok(ended?))
 }
 
 fn end(group: &Group, pid: u32) -> Result<(), OpError> {
@@ -40,8 +48,8 @@ fn end(group: &Group, pid: u32) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Removes group and record of a container whose init has ended.
-pub(super) fn remove(slot: Slot, group: &Group) -> Result<(), VerbError> {
+/// Removes group and record of a container whose init has ended, and runs the hooks that come after that.
+pub(super) fn remove(table: &Table, slot: Slot, record: &Record, group: &Group) -> Result<(), VerbError> {
     // Without a pid namespace of its own, processes outlive their container's init. Asked first: freezing a v1 group, as
     // killing all of it takes, makes the kernel patch its code on every processor.
     let killed = match group.populated() {
@@ -50,5 +58,12 @@ pub(super) fn remove(slot: Slot, group: &Group) -> Result<(), VerbError> {
     };
     let removed = group.remove();
     slot.remove()?;
+    run_poststop(table, record);
     Ok(killed.and(removed)?)
+}
+
+/// All of them run: one that fails is something to be told of, and changes nothing any more.
+pub(super) fn run_poststop(table: &Table, record: &Record) {
+    let hooks = record.hooks.of(HookKind::Poststop);
+    Subject::of(record).failures(HookKind::Poststop, hooks, None).for_each(|e| table.warn(chain(&e)));
 }

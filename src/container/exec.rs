@@ -19,9 +19,9 @@ use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
 use crate::security::seccomp::Filter;
-use crate::spec::{Capabilities, Plan, Process, SpecError};
+use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
-use crate::sys::{fd, pidfd};
+use crate::sys::{fd, pidfd, sched};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
@@ -97,7 +97,9 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let process = process(&plan, &e.process, root.as_fd())?;
     drop(root);
     let (cgroup_dir, entry) = way_into_group(e)?;
+    let affinity = process.exec_affinity.clone();
     let mut joining = Joining {
+        plan: &plan,
         process,
         filter: program::filter(&plan)?,
         entry,
@@ -108,6 +110,9 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     // Takes effect for the child only; not where the container is in our own pid namespace already.
     enter_namespaces_of(e.pidfd, libc::CLONE_NEWPID).op("enter", "the container's pid namespace")?;
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    if !affinity.initial.is_empty() {
+        sched::set_affinity(&affinity.initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
+    }
     let args = CloneArgs { sibling: e.sibling, cgroup: cgroup_dir.as_ref().map(AsFd::as_fd), ..CloneArgs::default() };
     let child = clone(&args, || match run(&mut joining, &theirs) {
         Err(e) => {
@@ -151,6 +156,7 @@ fn way_into_group(e: &Exec<'_>) -> Result<(Option<OwnedFd>, Option<Entry>), Laun
 
 /// What the child needs, all of it opened by the worker.
 struct Joining<'a> {
+    plan: &'a Plan,
     process: Process,
     filter: Option<Filter>,
     entry: Option<Entry>,
@@ -180,8 +186,20 @@ fn join(j: &mut Joining<'_>) -> Result<(), OpError> {
     if let Some(entry) = j.entry.take() {
         entry.join().op("enter", "the container's cgroup")?;
     }
+    settle_affinity(&j.process.exec_affinity)?;
+    program::set_environment(j.plan)?;
     let all = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
     enter_namespaces_of(j.pidfd, all).op("enter", "the container's namespaces")
+}
+
+/// In the container's group: where the document says, or wherever the group may when only the worker was sent elsewhere.
+fn settle_affinity(affinity: &ExecAffinity) -> Result<(), OpError> {
+    let everywhere = [u64::MAX; 128];
+    match (&affinity.initial[..], &affinity.last[..]) {
+        ([], []) => Ok(()),
+        (_, []) => sched::set_affinity(&everywhere).op("run on the processors of", "the container's cgroup"),
+        (_, last) => sched::set_affinity(last).op("run on the processors of", "process.execCPUAffinity.final"),
+    }
 }
 
 fn own_terminal(process: &Process) -> Result<OwnedFd, OpError> {

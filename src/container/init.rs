@@ -4,26 +4,32 @@
 //! host (descriptors, memory of the worker it is a copy of) cannot be looked at from inside a pid namespace that it
 //! shares with others. It runs nothing of the user's before the gate opens.
 
-use super::launch::Prepared;
+use super::hooks::Subject;
+use super::launch::{Prepared, await_hosts_part};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::rootfs::{self, Rootfs};
-use crate::spec::Plan;
+use crate::spec::{HookKind, Plan};
 use crate::sys::clone::{enter_namespace, new_session_keyring};
+use crate::sys::identity;
 use crate::sys::path::{c_path, make_dirs_in};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Everything up to the gate. `worker` is the socket to whoever has launched it. Gives the program's path and the master end of the terminal where one was asked for.
+/// Everything up to the gate. `worker` is the socket to whoever has launched it. Gives the program's path and the master
+/// end of the terminal where one was asked for.
 pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(CString, Option<OwnedFd>), InitError> {
     isolate(prepared).at(Stage::Isolate)?;
     join_cgroup(prepared).at(Stage::Cgroup)?;
     let rootfs = build(prepared).at(Stage::Rootfs)?;
+    await_hosts_part(worker, prepared.plan).at(Stage::Hooks)?;
+    run_create_hooks(prepared, &rootfs)?;
     let terminal = match prepared.process.terminal {
         true => Some(terminal(prepared, &rootfs).at(Stage::Terminal)?),
         false => None,
@@ -50,7 +56,31 @@ pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallibl
             Err(e) => return Err(e).op("wait at", "the gate").at(Stage::Gate),
         }
     }
-    program::become_it(program, &prepared.process, prepared.filter.as_ref(), prepared.preserve)
+    let hooks = prepared.plan.hooks.of(HookKind::StartContainer);
+    if hooks.is_empty() {
+        return program::become_it(program, &prepared.process, prepared.filter.as_ref(), prepared.preserve);
+    }
+    // They may be files of the image: they get no more than the program itself.
+    program::confine(&prepared.process, prepared.filter.as_ref())?;
+    run_hooks(prepared, HookKind::StartContainer)?;
+    program::become_it(program, &prepared.process, None, prepared.preserve)
+}
+
+fn run_hooks(prepared: &Prepared<'_>, kind: HookKind) -> Result<(), InitError> {
+    let subject = Subject::new(prepared.id, prepared.bundle, prepared.plan);
+    subject.run(kind, prepared.plan.hooks.of(kind), Some(std::process::id())).map_err(InitError::of_hook)
+}
+
+/// In the container's namespaces, with the host's files in sight and the root file system as working directory.
+fn run_create_hooks(prepared: &Prepared<'_>, rootfs: &Rootfs) -> Result<(), InitError> {
+    if prepared.plan.hooks.of(HookKind::CreateContainer).is_empty() {
+        return Ok(());
+    }
+    nix::unistd::fchdir(rootfs).op("enter", "the root file system").at(Stage::Hooks)?;
+    let none = nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+    let done = run_hooks(prepared, HookKind::CreateContainer);
+    nix::sys::stat::umask(none);
+    done
 }
 
 fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
@@ -103,8 +133,8 @@ fn build(prepared: &mut Prepared<'_>) -> Result<Rootfs, OpError> {
     let (root, sources) = (prepared.root.take().ok_or_else(gone)?, std::mem::take(&mut prepared.sources));
     rootfs::isolate()?;
     // Modes of nodes and mount points are meant as they are given.
-    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-    let mut rootfs = Rootfs::attach(root, prepared.bundle)?;
+    nix::sys::stat::umask(Mode::empty());
+    let mut rootfs = Rootfs::attach(root, &prepared.attach_at)?;
     rootfs.mount_all(prepared.plan, sources)?;
     rootfs.make_devices(prepared.plan)?;
     // An image may name a working directory that it does not have.
@@ -125,8 +155,9 @@ fn kernel(plan: &Plan, rootfs: &Rootfs) -> Result<(), OpError> {
         nix::unistd::sethostname(name).op("set the host name to", name)?;
     }
     if let Some(name) = &plan.domainname {
-        rootfs.set_sysctl(&[("kernel.domainname".into(), name.clone())])?;
+        identity::set_domain_name(name).op("set the domain name to", name)?;
     }
+    program::set_environment(plan)?;
     rootfs.set_sysctl(&plan.sysctl)
 }
 

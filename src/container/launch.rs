@@ -5,12 +5,15 @@
 //! config.json ─→ Plan; snapshot ─→ detached overlay
 //! binds, cgroup ─→ detached mounts; namespaces opened
 //! clone3 (namespaces, cgroup on v2) ─────────────────────────→ set_up: stages of `init`
+//! [the host's part  ←────────────── its mounts are there ───── waits, where there is a part for the host
+//!  network devices, hooks ───────── go on ──────────────────→] hooks of its own, the rest of set_up
 //! wait on a socket  ←──────────── ready (and the terminal) ─── or the InitError; before it the listener of a filter
 //! Launched                                                     waits at the gate for one byte, then execve
 //!                                                              (an error goes to `report`, else it closes by itself)
 //! ```
 //! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
 
+use super::hooks::{HookError, Subject};
 use super::listener::{self, Told};
 use super::report::InitError;
 use super::{init, program};
@@ -18,9 +21,10 @@ use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
 use crate::errno::{OpContext, OpError};
 use crate::image::snapshot::Snapshot;
+use crate::net::device;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
 use crate::security::seccomp::Filter;
-use crate::spec::{self, Plan, Process, SpecError};
+use crate::spec::{self, HookKind, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespace};
 use crate::sys::{fd, pidfd};
 use std::ffi::CString;
@@ -87,6 +91,9 @@ pub enum LaunchError {
     /// The init said why it failed.
     #[error("unable to start container process")]
     Init(#[from] InitError),
+    /// A hook that runs in the host's namespaces failed.
+    #[error("create container")]
+    Hook(#[from] HookError),
     /// The init died without a word: killed, for want of memory more often than not.
     #[error("container process ended before it was ready")]
     Died,
@@ -106,9 +113,12 @@ impl LaunchError {
 #[derive(Debug)]
 pub(super) struct Prepared<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) id: &'a str,
     pub(super) process: Process,
     pub(super) filter: Option<Filter>,
     pub(super) bundle: &'a Path,
+    /// The directory that the root file system is attached at until it is entered.
+    pub(super) attach_at: PathBuf,
     pub(super) root: Option<OwnedFd>,
     pub(super) sources: Sources,
     pub(super) cgroup_entry: Option<Entry>,
@@ -147,9 +157,11 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     super::resources::restrict_devices(l.cgroup, cgroup_dir.as_ref(), &plan.resources.devices)?;
     let mut prepared = Prepared {
         plan,
+        id: l.id,
         process: process.clone(),
         filter: program::filter(plan)?,
         bundle: l.bundle,
+        attach_at: attach_at(l.bundle, plan),
         root: Some(open_root(l.bundle, plan)?),
         sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some(), plan))?,
         cgroup_entry: if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) },
@@ -171,9 +183,11 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let report = l.report;
     let child = clone(&args, || run_init(&mut prepared, &theirs, report)).op("clone", "the container's init")?;
     drop(theirs);
+    let mut moved = None;
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
     let listener = prepared.filter.as_ref().and_then(|filter| filter.listener.as_ref());
-    let ready = hear_ready(&ours, |number| listener::hand_on(listener, number, &child, &told, &ours));
+    let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
+    let ready = hosts_part(l, plan, &ours, child.pid, &mut moved).and_then(|()| hear_ready(&ours, hand_on));
     match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
         Err(e) => {
@@ -182,6 +196,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
             if !l.sibling {
                 let _ = pidfd::wait(&child.pidfd);
             }
+            // A device would go with the namespace.
+            moved.into_iter().for_each(device::Moved::bring_back);
             Err(e)
         }
     }
@@ -213,12 +229,74 @@ const FAILED: u8 = 1;
 /// Followed by the number of a descriptor, see [`listener`].
 pub(super) const LISTENER: u8 = 2;
 
+/// Child to worker: its namespaces and mounts are there, the host may do its part. And the answer.
+const BUILT: u8 = 3;
+
+/// Whether the host has something to do between the container's mounts and its entering them.
+fn has_hosts_part(plan: &Plan) -> bool {
+    !plan.net_devices.is_empty()
+        || !plan.hooks.of(HookKind::Prestart).is_empty()
+        || !plan.hooks.of(HookKind::CreateRuntime).is_empty()
+}
+
+/// Child: lets the host do its part, and waits for it. Fails when the worker has gone or was not able to.
+pub(super) fn await_hosts_part(socket: &OwnedFd, plan: &Plan) -> Result<(), OpError> {
+    if !has_hosts_part(plan) {
+        return Ok(());
+    }
+    fd::send_with(socket, &[BUILT], &[]).op("tell", "the worker")?;
+    let mut answer = [0];
+    match fd::receive_with(socket, &mut answer, &mut Vec::new()).op("hear from", "the worker")? {
+        1.. => Ok(()),
+        0 => Err(io::Error::from_raw_os_error(libc::ECANCELED)).op("hear from", "the worker"),
+    }
+}
+
+/// Worker: does the host's part once the child is built. What is `moved` may have to come back.
+fn hosts_part(
+    l: &Launch<'_>,
+    plan: &Plan,
+    socket: &OwnedFd,
+    pid: u32,
+    moved: &mut Option<device::Moved>,
+) -> Result<(), LaunchError> {
+    if !has_hosts_part(plan) {
+        return Ok(());
+    }
+    match hear(socket)? {
+        Word::Built => {}
+        _ => return Err(LaunchError::Died),
+    }
+    if !plan.net_devices.is_empty() {
+        // The child waits for us: the number is its own.
+        let path = format!("/proc/{pid}/ns/net");
+        let netns = std::fs::File::open(&path).op("open namespace", &path)?;
+        let names = plan.net_devices.iter().map(|d| (d.host_name.as_str(), d.name.as_str()));
+        *moved = Some(device::move_all(names, netns.as_fd())?);
+    }
+    for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
+        Subject::new(l.id, l.bundle, plan).run(kind, plan.hooks.of(kind), Some(pid))?;
+    }
+    fd::send_with(socket, &[BUILT], &[]).op("let go on", "the container's process")?;
+    Ok(())
+}
+
+/// Where the root file system is until the init enters it. Hooks look for it where the document says it is, and for the
+/// document in the bundle; without them the one directory that is certainly there is as good.
+fn attach_at(bundle: &Path, plan: &Plan) -> PathBuf {
+    let seen = [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer];
+    let root = plan.root.as_ref().filter(|_| seen.iter().any(|kind| !plan.hooks.of(*kind).is_empty()));
+    root.map(|root| bundle.join(root)).filter(|root| root.is_dir()).unwrap_or_else(|| bundle.to_owned())
+}
+
 /// What a child says of itself.
 enum Word {
     /// Set up, and here is the terminal.
     Ready(Option<OwnedFd>),
     /// Its filter has a listener, at this number.
     Listener(Vec<u8>),
+    /// It waits for the host's part.
+    Built,
     /// Nothing any more.
     End,
 }
@@ -242,6 +320,7 @@ fn hear(socket: &OwnedFd) -> Result<Word, LaunchError> {
     match buffer[..n].split_first() {
         Some((&READY, _)) => Ok(Word::Ready(fds.pop())),
         Some((&LISTENER, number)) => Ok(Word::Listener(number.to_vec())),
+        Some((&BUILT, _)) => Ok(Word::Built),
         Some((_, error)) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
         None => Ok(Word::End),
     }
@@ -256,7 +335,7 @@ pub(super) fn hear_ready(
         match hear(socket)? {
             Word::Ready(terminal) => return Ok(terminal),
             Word::Listener(number) => listener(&number)?,
-            Word::End => return Err(LaunchError::Died),
+            Word::Built | Word::End => return Err(LaunchError::Died),
         }
     }
 }
@@ -328,9 +407,27 @@ fn open_namespaces(l: &Launch<'_>, plan: &Plan) -> Result<Vec<(i32, PathBuf, Own
             enter_namespace(&file, *kind).op("enter namespace", path)?;
             continue;
         }
+        if *kind == libc::CLONE_NEWNET {
+            check_not_hosts(&file, path, plan)?;
+        }
         opened.push((*kind, path.clone(), file.into()));
     }
     Ok(opened)
+}
+
+/// Parameters of the host's network are not a container's to set, nor are its devices to be given to itself.
+fn check_not_hosts(netns: &std::fs::File, path: &Path, plan: &Plan) -> Result<(), OpError> {
+    use std::os::unix::fs::MetadataExt;
+    if plan.net_devices.is_empty() && !plan.sysctl.iter().any(|(name, _)| name.starts_with("net")) {
+        return Ok(());
+    }
+    let (own, joined) = (std::fs::metadata("/proc/self/ns/net"), netns.metadata());
+    let (own, joined) = (own.op("look at", "/proc/self/ns/net")?, joined.op("look at", path)?);
+    if (own.dev(), own.ino()) != (joined.dev(), joined.ino()) {
+        return Ok(());
+    }
+    let hosts = io::Error::new(io::ErrorKind::InvalidInput, "not allowed in the host network namespace");
+    Err(hosts).op("use net sysctls or linux.netDevices with namespace", path)
 }
 
 /// Reads what the init wrote to the other end of `report`: `Ok` when execve succeeded.

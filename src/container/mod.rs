@@ -8,6 +8,8 @@
 //!                       clone3 │      ↑ InitError: stage, act, object, errno
 //!                     init: stages in a fixed order ─→ program: identity, filter, directory, execve
 //! ```
+//! `hooks` run between these: see there for which, where.
+//!
 //! Failure arrows: what the init cannot do is an [`report::InitError`] to whoever launched it; whoever launched takes
 //! back what it made (group, record) and tells the first error. The init's mounts and namespaces die with it.
 
@@ -17,6 +19,7 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 pub mod foreground;
+mod hooks;
 mod init;
 pub mod kill;
 pub mod launch;
@@ -31,3 +34,5 @@ pub mod state;
 mod terminal;
 pub mod update;
 pub mod user;
+
+pub use hooks::HookError;

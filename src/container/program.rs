@@ -15,9 +15,10 @@ use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::security::caps;
 use crate::security::seccomp::{self, Filter};
-use crate::spec::{Capabilities, Plan, Process, SpecError};
+use crate::spec::{Capabilities, Plan, Process, Scheduler, SpecError};
 use crate::sys::clone::close_on_exec_from;
 use crate::sys::path::open_in;
+use crate::sys::{identity, sched};
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
@@ -37,6 +38,7 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>, worker: &OwnedFd) -> Result<CString, InitError> {
     stdio_owner(process).at(Stage::Identity)?;
     limits(process).at(Stage::Identity)?;
+    scheduling(process).at(Stage::Identity)?;
     home(process).at(Stage::Identity)?;
     let early = filter.filter(|_| !process.no_new_privileges);
     early.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
@@ -50,6 +52,16 @@ pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>, worker: &O
     Ok(program)
 }
 
+/// Puts the filter of a process without new privileges in force, where that is left to the end. [`become_it`] gets none
+/// then.
+pub(super) fn confine(process: &Process, filter: Option<&Filter>) -> Result<(), InitError> {
+    let Some(filter) = filter.filter(|filter| process.no_new_privileges && filter.listener.is_none()) else {
+        return Ok(());
+    };
+    let loaded = crate::sys::seccomp::load(&filter.program, filter.flags);
+    loaded.op("load seccomp filter of", "linux.seccomp").at(Stage::Seccomp).map(drop)
+}
+
 /// Becomes the program. Descriptors from `3 + preserve` on are closed by it.
 pub(super) fn become_it(
     program: &CStr,
@@ -60,10 +72,7 @@ pub(super) fn become_it(
     close_on_exec_from(3 + preserve).op("mark close-on-exec", "all other descriptors").at(Stage::Exec)?;
     crate::sys::spawn::reset_signals();
     // The last thing: a filter need not allow more than execve for the program to start.
-    if let Some(filter) = filter.filter(|filter| process.no_new_privileges && filter.listener.is_none()) {
-        let loaded = crate::sys::seccomp::load(&filter.program, filter.flags);
-        loaded.op("load seccomp filter of", "linux.seccomp").at(Stage::Seccomp)?;
-    }
+    confine(process, filter)?;
     nix::unistd::execve(program, &process.args, &process.env)
         .op("execute", OsStr::from_bytes(program.to_bytes()))
         .at(Stage::Exec)
@@ -80,6 +89,31 @@ fn limits(process: &Process) -> Result<(), OpError> {
         if soft > 1024 {
             setrlimit(Resource::RLIMIT_NOFILE, 1024.min(hard), hard).op("set", "RLIMIT_NOFILE")?;
         }
+    }
+    Ok(())
+}
+
+/// While this process may still raise itself above others.
+fn scheduling(process: &Process) -> Result<(), OpError> {
+    if let Some(Scheduler { policy, flags, nice, priority, runtime_ns, deadline_ns, period_ns }) = process.scheduler {
+        let policy = sched::Policy { policy, flags, nice, priority, runtime_ns, deadline_ns, period_ns };
+        sched::set_policy(policy).op("set process.scheduler to", format!("{policy:?}"))?;
+    }
+    if let Some(priority) = process.io_priority {
+        let said = format!("class {} level {}", priority >> 13, priority & 0x1fff);
+        sched::set_io_priority(priority).op("set process.ioPriority to", said)?;
+    }
+    Ok(())
+}
+
+/// What every process of a container is told of the machine, and where its memory comes from.
+pub(super) fn set_environment(plan: &Plan) -> Result<(), OpError> {
+    if let Some(persona) = plan.personality {
+        identity::set_personality(persona).op("set linux.personality to", persona.to_string())?;
+    }
+    if let Some(policy) = &plan.memory_policy {
+        identity::set_memory_policy(policy.mode, &policy.nodes)
+            .op("set linux.memoryPolicy to", format!("{policy:?}"))?;
     }
     Ok(())
 }

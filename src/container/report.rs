@@ -1,5 +1,6 @@
 //! What a container's init tells of its failure: a stage, an act, an object and an errno, over a pipe.
 
+use super::hooks::HookError;
 use crate::codec::{Codec, DecodeError, Reader};
 use crate::enum_codec;
 use crate::errno::OpError;
@@ -40,7 +41,7 @@ enum_codec!(Stage {
 
 /// Why a process of a container did not come to run its program.
 #[derive(Debug, thiserror::Error)]
-#[error("{act} `{object}`")]
+#[error("{act}{}", quoted(object))]
 pub struct InitError {
     /// Where in its life.
     pub stage: Stage,
@@ -53,7 +54,16 @@ pub struct InitError {
     pub source: io::Error,
 }
 
+fn quoted(object: &str) -> String {
+    if object.is_empty() { String::new() } else { format!(" `{object}`") }
+}
+
 impl InitError {
+    /// A hook that ran in the container failed.
+    pub(super) fn of_hook(e: HookError) -> Self {
+        Self { stage: Stage::Hooks, act: e.to_string(), object: String::new(), source: e.source }
+    }
+
     /// The kernel's error number.
     pub fn errno(&self) -> i32 {
         self.source.raw_os_error().unwrap_or(libc::EIO)

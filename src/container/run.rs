@@ -4,13 +4,14 @@ use super::console::{Console, TerminalTo};
 use super::create::{Create, Created, VerbError, create_in, plan_of};
 use super::delete;
 use super::foreground::Foreground;
+use super::hooks::Subject;
 use super::launch::{Launched, read_report};
 use super::notify;
 use super::notify::Listener;
-use super::state::{Slot, Table};
+use super::state::{Record, Slot, Table};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
-use crate::spec::Plan;
+use crate::spec::{HookKind, Plan};
 use crate::sys::pidfd;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -19,6 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub struct Running {
     launched: Launched,
     group: Group,
+    record: Record,
     foreground: Foreground,
     listener: Option<Listener>,
 }
@@ -39,7 +41,8 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
             return Err(e.into());
         }
     };
-    let Created { slot, mut launched, group } = create_in(slot, &plan, &bundle, c, gate.as_fd(), told.as_fd())?;
+    let created = create_in(table, slot, &plan, &bundle, c, [gate.as_fd(), told.as_fd()])?;
+    let Created { slot, mut launched, group, record } = created;
     drop(told);
     let mut foreground = foreground;
     let shown = match (c.terminal, launched.terminal.take()) {
@@ -50,12 +53,14 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
         }
     };
     let started = shown.and_then(|()| nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id));
-    match started.map_err(VerbError::from).and_then(|_| read_report(report).map_err(VerbError::from)) {
-        Ok(()) => Ok(Running { launched, group, foreground, listener }),
+    let running = started.map_err(VerbError::from).and_then(|_| read_report(report).map_err(VerbError::from));
+    let hooks = record.hooks.of(HookKind::Poststart);
+    match running.and_then(|()| Ok(Subject::of(&record).run(HookKind::Poststart, hooks, Some(record.pid))?)) {
+        Ok(()) => Ok(Running { launched, group, record, foreground, listener }),
         Err(e) => {
             let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
             let _ = pidfd::wait(&launched.pidfd);
-            let _ = delete::remove(slot, &group);
+            let _ = delete::remove(table, slot, &record, &group);
             Err(e)
         }
     }
@@ -106,6 +111,6 @@ impl Running {
 
     /// Removes everything of the ended container.
     pub fn delete(self, table: &Table, id: &str) -> Result<(), VerbError> {
-        delete::remove(table.open(id)?, &self.group)
+        delete::remove(table, table.open(id)?, &self.record, &self.group)
     }
 }

@@ -1,10 +1,17 @@
 //! `start`: lets the init of a created container go.
+//!
+//! Hooks that run before the program and after it decide over the container: when one of them fails, it is ended and
+//! deleted (runtime specification 1.3). A program that cannot be run leaves a stopped container.
 
 use super::create::VerbError;
-use super::launch::read_report;
+use super::delete::end_and_remove;
+use super::hooks::Subject;
+use super::launch::{LaunchError, read_report};
 use super::notify::Listener;
-use super::state::{StateError, Status, Table};
+use super::report::Stage;
+use super::state::{Record, StateError, Status, Table};
 use crate::errno::OpContext;
+use crate::spec::HookKind;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::File;
@@ -31,6 +38,17 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
     let result = read_report(hears);
     let _ = std::fs::remove_file(&gate);
     let _ = std::fs::remove_file(&report);
+    let result = result.map_err(VerbError::from).and_then(|()| poststart(&record));
+    let by_hook = match &result {
+        Err(VerbError::Launch(LaunchError::Init(e))) => e.stage == Stage::Hooks,
+        Err(VerbError::Hook(_)) => true,
+        _ => false,
+    };
+    if by_hook {
+        // The hook's error is the one to tell.
+        let _ = record.group().map(|group| end_and_remove(table, slot, &record, &group));
+        return result;
+    }
     result?;
     match listener {
         Some(listener) => {
@@ -40,4 +58,9 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
         }
         None => Ok(()),
     }
+}
+
+fn poststart(record: &Record) -> Result<(), VerbError> {
+    let hooks = record.hooks.of(HookKind::Poststart);
+    Ok(Subject::of(record).run(HookKind::Poststart, hooks, Some(record.pid))?)
 }

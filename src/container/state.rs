@@ -18,7 +18,9 @@
 
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
+use crate::spec::Hooks;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io;
@@ -134,6 +136,9 @@ pub struct Record {
     /// v1 hierarchies that the group is in besides those that every group is in, by the controllers' names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<String>,
+    /// The hooks that later verbs run, whatever becomes of the document.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 impl Record {
@@ -154,6 +159,8 @@ impl Record {
 #[derive(Debug, Clone)]
 pub struct Table {
     root: PathBuf,
+    /// What went wrong beside what was asked for.
+    warnings: RefCell<Vec<String>>,
 }
 
 /// One container's place in the table, locked against other verbs for as long as this lives.
@@ -169,7 +176,17 @@ pub struct Slot {
 impl Table {
     /// The table under `root`, which is made when the first container is.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), warnings: RefCell::default() }
+    }
+
+    /// Notes that something went wrong which fails no verb.
+    pub(super) fn warn(&self, what: String) {
+        self.warnings.borrow_mut().push(what);
+    }
+
+    /// What has been noted, for a log.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     fn dir(&self, id: &str) -> Result<PathBuf, StateError> {
@@ -384,6 +401,7 @@ mod tests {
             annotations: BTreeMap::new(),
             shares_pids: false,
             further: Vec::new(),
+            hooks: Hooks::default(),
         }
     }
 

@@ -26,7 +26,16 @@ const RTA_PRIORITY: u16 = 6;
 const IFADDRMSG: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
 const IFA_MULTICAST: u16 = 7;
+const IFA_FLAGS: u16 = 8;
+/// `RT_SCOPE_UNIVERSE`.
+const SCOPE_UNIVERSE: u8 = 0;
+/// `IFA_F_PERMANENT`.
+const FLAG_PERMANENT: u32 = 0x80;
+/// `IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_NOPREFIXROUTE`: flags that whoever adds an address chooses; the rest is the
+/// kernel's account of it.
+const FLAGS_GIVEN: u32 = 0x02 | 0x10 | 0x200;
 /// `RT_TABLE_LOCAL`.
 const TABLE_LOCAL: u8 = 255;
 /// `NLM_F_REPLACE`.
@@ -93,6 +102,63 @@ pub(crate) fn add(link: u32, address: IpPrefix, scope: Scope, fresh: bool) -> Re
     }
     let flags = if fresh { CREATE_NEW } else { CREATE | REPLACE };
     request(RTM_NEWADDR, flags, &message, "add address", address.to_string())
+}
+
+/// A lasting address that everybody may use, as it was read from a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    family: u8,
+    prefix: u8,
+    flags: u32,
+    local: Vec<u8>,
+    /// The other side of a point-to-point link, else the same.
+    peer: Vec<u8>,
+    broadcast: Option<Vec<u8>>,
+}
+
+/// The addresses of the link `index` that a person or a program has given it for good, of global scope. What the kernel
+/// has given it, or has learned for a time, belongs to the namespace it was learned in.
+pub(crate) fn lasting(talk: &mut Talk, index: u32) -> Result<Vec<Lasting>, OpError> {
+    let mut found = Vec::new();
+    let message = AddressMessage::default();
+    let query = request(RTM_GETADDR, 0, &message, "list addresses of link", index.to_string());
+    talk.dump(&query, |kind, payload| {
+        if kind == RTM_NEWADDR {
+            found.extend(parse_lasting(payload, index));
+        }
+    })?;
+    Ok(found)
+}
+
+fn parse_lasting(payload: &[u8], link: u32) -> Option<Lasting> {
+    let header = payload.get(..IFADDRMSG)?;
+    let attrs = payload.get(IFADDRMSG..)?;
+    let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+    let flags = attr::find(attrs, IFA_FLAGS).and_then(Attr::u32).unwrap_or(header[2].into());
+    if index != link || header[3] != SCOPE_UNIVERSE || flags & FLAG_PERMANENT == 0 {
+        return None;
+    }
+    let bytes = |kind| attr::find(attrs, kind).map(|attr| attr.value.to_vec());
+    let peer = bytes(IFA_ADDRESS)?;
+    let local = bytes(IFA_LOCAL).unwrap_or_else(|| peer.clone());
+    let flags = flags & FLAGS_GIVEN;
+    Some(Lasting { family: header[0], prefix: header[1], flags, local, peer, broadcast: bytes(IFA_BROADCAST) })
+}
+
+/// Gives the link `index` an address that another link, or the same one elsewhere, had.
+pub(crate) fn give(index: u32, address: &Lasting) -> Request {
+    let mut header = [address.family, address.prefix, 0, SCOPE_UNIVERSE, 0, 0, 0, 0];
+    header[4..].copy_from_slice(&index.to_ne_bytes());
+    let mut attrs = attr::Attrs::after(&header)
+        .bytes(IFA_LOCAL, &address.local)
+        .bytes(IFA_ADDRESS, &address.peer)
+        .bytes(IFA_FLAGS, &address.flags.to_ne_bytes());
+    if let Some(broadcast) = &address.broadcast {
+        attrs = attrs.bytes(IFA_BROADCAST, broadcast);
+    }
+    let object =
+        ip(&address.local).map_or_else(String::new, |a| IpPrefix { address: a, prefix: address.prefix }.to_string());
+    Request { kind: RTM_NEWADDR, flags: CREATE_NEW, payload: attrs.into_bytes(), op: "add address", object }
 }
 
 /// Takes an address from a link.
@@ -274,6 +340,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_lasts_is_given_on_as_it_was() {
+        let header = |scope, flags| [2, 24, flags, scope, 7, 0, 0, 0];
+        let told = |header: [u8; 8]| {
+            let attrs = attr::Attrs::after(&header).bytes(IFA_ADDRESS, &[10, 0, 0, 2]).bytes(IFA_LOCAL, &[10, 0, 0, 1]);
+            parse_lasting(&attrs.bytes(IFA_FLAGS, &0x280u32.to_ne_bytes()).into_bytes(), 7)
+        };
+        let lasting = told(header(SCOPE_UNIVERSE, 0x80)).unwrap();
+        assert_eq!((lasting.local.as_slice(), lasting.peer.as_slice()), (&[10, 0, 0, 1][..], &[10, 0, 0, 2][..]));
+        let given = give(9, &lasting);
+        assert_eq!(given.object, "10.0.0.1/24");
+        assert_eq!(parse(&given.payload), Some((9, prefix("10.0.0.1", 24))));
+        // Of the link only, and of another link.
+        assert_eq!(told(header(253, 0x80)), None);
+        assert_eq!(parse_lasting(&given.payload, 7), None);
+    }
+
+    #[test]
     fn a_default_route_is_told_from_others() {
         let through = add_default_route(7, "192.0.2.1".parse().unwrap());
         assert_eq!(parse_default(&through.payload), Some((0, 7)));
@@ -301,7 +384,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn foreign_addresses_never_panic(bytes: Vec<u8>) {
-            let _ = (parse(&bytes), parse_default(&bytes));
+            let _ = (parse(&bytes), parse_default(&bytes), parse_lasting(&bytes, 0));
         }
     }
 }

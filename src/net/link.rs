@@ -172,6 +172,12 @@ pub(crate) fn set_mtu(name: &str, mtu: u32) -> Request {
     request(RTM_NEWLINK, 0, &message(0, false, attributes), "set MTU of link", name)
 }
 
+/// Moves a link to the namespace `netns`, where it is called `name`. The kernel takes it down and its addresses away.
+pub(crate) fn move_to(link: &Link, netns: BorrowedFd<'_>, name: &str) -> Request {
+    let attributes = vec![LinkAttribute::NetNsFd(netns.as_raw_fd()), LinkAttribute::IfName(name.to_owned())];
+    request(RTM_NEWLINK, 0, &message(link.index, false, attributes), "move link", &link.name)
+}
+
 /// Deletes a link; the other end of a veth goes with it.
 fn delete(link: &Link) -> Request {
     request(RTM_DELLINK, 0, &message(link.index, false, Vec::new()), "delete link", &link.name)

@@ -17,6 +17,7 @@ mod attach;
 mod attr;
 mod check;
 mod conntrack;
+pub mod device;
 pub mod hold;
 mod leftover;
 mod link;

@@ -85,7 +85,7 @@ impl Failure {
 
     fn launch(e: LaunchError) -> Self {
         let class = match e {
-            LaunchError::Init(_) | LaunchError::Died => "CannotStartContainerError",
+            LaunchError::Init(_) | LaunchError::Died | LaunchError::Hook(_) => "CannotStartContainerError",
             LaunchError::Spec(_) | LaunchError::Bundle { .. } | LaunchError::Prepare(_) => "CannotCreateContainerError",
         };
         Self::new(class, e.shell_code(), chain(&e))

@@ -4,9 +4,9 @@
 //! parts and, for one field that this runtime refuses by name, a regular expression engine: a megabyte of program, which
 //! every start of a container maps.
 
+use super::hooks::Hooks;
 use oci_spec::runtime as oci;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub(super) struct Document {
     pub(super) process: Option<ProcessDocument>,
     pub(super) hostname: Option<String>,
     pub(super) domainname: Option<String>,
-    pub(super) hooks: Option<oci::Hooks>,
+    pub(super) hooks: Option<Hooks>,
     pub(super) annotations: Option<BTreeMap<String, String>>,
     pub(super) linux: Option<oci::Linux>,
 }
@@ -46,8 +46,37 @@ pub(super) struct ProcessDocument {
     pub(super) apparmor_profile: Option<String>,
     pub(super) oom_score_adj: Option<i32>,
     pub(super) selinux_label: Option<String>,
-    pub(super) scheduler: Option<IgnoredAny>,
-    pub(super) io_priority: Option<IgnoredAny>,
+    pub(super) scheduler: Option<SchedulerDocument>,
+    pub(super) io_priority: Option<IoPriorityDocument>,
     #[serde(rename = "execCPUAffinity")]
-    pub(super) exec_cpu_affinity: Option<IgnoredAny>,
+    pub(super) exec_cpu_affinity: Option<AffinityDocument>,
+}
+
+/// How a process is scheduled, by the kernel's names.
+#[derive(Debug, Deserialize)]
+pub(super) struct SchedulerDocument {
+    pub(super) policy: String,
+    pub(super) nice: Option<i32>,
+    pub(super) priority: Option<i32>,
+    #[serde(default)]
+    pub(super) flags: Vec<String>,
+    pub(super) runtime: Option<u64>,
+    pub(super) deadline: Option<u64>,
+    pub(super) period: Option<u64>,
+}
+
+/// How a process's disk operations are scheduled.
+#[derive(Debug, Deserialize)]
+pub(super) struct IoPriorityDocument {
+    pub(super) class: String,
+    #[serde(default)]
+    pub(super) priority: i64,
+}
+
+/// On which processors a process is executed.
+#[derive(Debug, Deserialize)]
+pub(super) struct AffinityDocument {
+    pub(super) initial: Option<String>,
+    #[serde(rename = "final")]
+    pub(super) last: Option<String>,
 }

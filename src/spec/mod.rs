@@ -11,17 +11,24 @@
 
 mod document;
 mod explain;
+mod hooks;
+mod kernel;
 mod mounts;
+mod number_list;
 mod process;
 mod resources;
+mod scheduling;
 
+pub use hooks::{Hook, HookKind, Hooks};
+pub use kernel::{MEMORY_FLAGS, MEMORY_MODES, MemoryPolicy, NetDevice};
 pub use mounts::{Bind, Mount, MountKind, bind_mount, options as mount_options, refused_in_proc};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
 pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, parse_resources};
+pub use scheduling::{ExecAffinity, Scheduler};
 
 use crate::sys::path::clean;
 use document::Document;
-use oci_spec::runtime::{Hooks, Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp};
+use oci_spec::runtime::{Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +80,12 @@ pub struct Plan {
     pub readonly_paths: Vec<PathBuf>,
     /// Kernel parameters, as `net.ipv4.ip_forward` and its value.
     pub sysctl: Vec<(String, String)>,
+    /// `PER_*` of the kernel that programs are to see.
+    pub personality: Option<u64>,
+    /// Which memory nodes are used.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Network devices of the host that become the container's.
+    pub net_devices: Vec<NetDevice>,
     /// System call filter.
     pub seccomp: Option<LinuxSeccomp>,
     /// The container's cgroup as the document names it.
@@ -136,8 +149,16 @@ fn check(document: Document) -> Result<Plan, SpecError> {
     let linux = document.linux.unwrap_or_else(nothing);
     check_unsupported(&linux)?;
     let namespaces = namespaces(&linux)?;
-    if document.hostname.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
-        return refuse("hostname", "needs a uts namespace");
+    let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+    let (hostname, domainname) = (named(document.hostname), named(document.domainname));
+    for (field, name) in [("hostname", &hostname), ("domainname", &domainname)] {
+        if name.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
+            return refuse(field, "needs a uts namespace");
+        }
+    }
+    let annotations = document.annotations.unwrap_or_default();
+    if annotations.contains_key("") {
+        return refuse("annotations", "a key is empty");
     }
     let root = match &document.root {
         Some(root) if root.path().as_os_str().is_empty() => return refuse("root.path", "is empty"),
@@ -151,19 +172,22 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         root_readonly: document.root.as_ref().and_then(|r| r.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
         mounts,
-        namespaces,
-        hostname: document.hostname,
-        domainname: document.domainname,
+        hostname,
+        domainname,
         process: document.process.map(process::check).transpose()?,
         devices: devices(&linux)?,
         masked_paths: inner_paths("linux.maskedPaths", linux.masked_paths())?,
         readonly_paths: inner_paths("linux.readonlyPaths", linux.readonly_paths())?,
-        sysctl: sysctl(&linux)?,
+        sysctl: kernel::sysctl(&linux, &namespaces)?,
+        personality: kernel::personality(&linux)?,
+        memory_policy: kernel::memory_policy(&linux)?,
+        net_devices: kernel::net_devices(&linux, &namespaces)?,
+        namespaces,
         seccomp: linux.seccomp().clone(),
         cgroups_path: linux.cgroups_path().clone(),
         resources: linux.resources().as_ref().map(resources::check).transpose()?.unwrap_or_default(),
-        hooks: document.hooks.unwrap_or_default(),
-        annotations: document.annotations.unwrap_or_default(),
+        hooks: document.hooks.map(hooks::check).transpose()?.unwrap_or_default(),
+        annotations,
         version: document.oci_version,
     })
 }
@@ -180,9 +204,6 @@ fn check_version(version: &str) -> Result<(), SpecError> {
 fn check_unsupported(linux: &Linux) -> Result<(), SpecError> {
     let asked = [
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.personality", linux.personality().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|d| !d.is_empty())),
         ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
         ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
@@ -273,18 +294,6 @@ fn devices(linux: &Linux) -> Result<Vec<Device>, SpecError> {
         });
     }
     Ok(devices)
-}
-
-fn sysctl(linux: &Linux) -> Result<Vec<(String, String)>, SpecError> {
-    let mut values = Vec::new();
-    for (name, value) in linux.sysctl().iter().flatten() {
-        if name.is_empty() || name.split(['.', '/']).any(|part| part.is_empty()) {
-            return refuse("linux.sysctl", format!("`{name}` is not the name of a parameter"));
-        }
-        values.push((name.clone(), value.clone()));
-    }
-    values.sort();
-    Ok(values)
 }
 
 #[cfg(test)]

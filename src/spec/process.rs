@@ -1,6 +1,7 @@
 //! The process of config.json.
 
 use super::document::ProcessDocument;
+use super::scheduling::{self, ExecAffinity, Scheduler};
 use super::{SpecError, c_string, refuse};
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;
@@ -36,6 +37,12 @@ pub struct Process {
     pub no_new_privileges: bool,
     /// Weight for the kernel's choice of whom to kill for memory.
     pub oom_score_adj: Option<i32>,
+    /// How it gets processor time.
+    pub scheduler: Option<Scheduler>,
+    /// How its disk operations are served, as ioprio_set(2) takes it.
+    pub io_priority: Option<u16>,
+    /// Where it is executed, when it is not a container's first.
+    pub exec_affinity: ExecAffinity,
 }
 
 /// The five sets, as bits numbered like the kernel's.
@@ -142,9 +149,6 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
     let asked = [
         ("process.apparmorProfile", process.apparmor_profile.is_some_and(|p| !p.is_empty())),
         ("process.selinuxLabel", process.selinux_label.is_some_and(|l| !l.is_empty())),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity.is_some()),
     ];
     if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
         return refuse(*field, "is not supported by this runtime");
@@ -169,5 +173,8 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
         rlimits: rlimits(&process.rlimits)?,
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
         oom_score_adj: process.oom_score_adj,
+        scheduler: process.scheduler.map(scheduling::scheduler).transpose()?,
+        io_priority: process.io_priority.map(scheduling::io_priority).transpose()?,
+        exec_affinity: process.exec_cpu_affinity.map(scheduling::affinity).transpose()?.unwrap_or_default(),
     })
 }

@@ -1,4 +1,4 @@
-//! Starts a program of ours with exactly the descriptors it is given, and waits for children by descriptor.
+//! Starts a program, of ours or a hook, with exactly the descriptors it is given, and waits for children by descriptor.
 //!
 //! `fork` copies the page tables of its caller, which the agent, with its many threads and mapped store, would pay for
 //! every shim. Here the child borrows the caller's memory (`CLONE_VM`) on a stack of its own while the calling thread
@@ -40,7 +40,28 @@ impl Ended {
 /// with the error of `clone` or, when the program cannot be run, of `execve`; no child is left then.
 pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
     let name = program.file_name().unwrap_or(program.as_os_str());
-    spawn_as(Program::Path(c_string(program.as_os_str())?), name, args, fds)
+    spawn_as(Program::Path(c_string(program.as_os_str())?), &arguments(name, args)?, &[], false, fds)
+}
+
+/// As [`spawn`], with all of its arguments (its name the first of them), an environment, and a process group of its
+/// own, whose number is the child's process id.
+pub fn spawn_group(
+    program: &Path,
+    argv: &[CString],
+    env: &[CString],
+    fds: &[(BorrowedFd<'_>, i32)],
+) -> io::Result<(u32, OwnedFd)> {
+    spawn_as(Program::Path(c_string(program.as_os_str())?), argv, env, true, fds)
+}
+
+/// Kills every process of a group that [`spawn_group`] made. One that has none left is no error.
+pub fn kill_group(group: u32) -> io::Result<()> {
+    // 0 and 1 would be our own group and all processes.
+    let group = i32::try_from(group).ok().filter(|group| *group > 1).ok_or(io::ErrorKind::InvalidInput)?;
+    match nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), nix::sys::signal::Signal::SIGKILL) {
+        Err(nix::Error::ESRCH) | Ok(()) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// As [`spawn`], of the executable that `program` is open on, which `name` only calls.
@@ -50,7 +71,11 @@ pub fn respawn<S: AsRef<OsStr>>(
     args: &[S],
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
-    spawn_as(Program::Open(program.as_raw_fd()), OsStr::new(name), args, fds)
+    spawn_as(Program::Open(program.as_raw_fd()), &arguments(OsStr::new(name), args)?, &[], false, fds)
+}
+
+fn arguments<S: AsRef<OsStr>>(name: &OsStr, args: &[S]) -> io::Result<Vec<CString>> {
+    std::iter::once(name).chain(args.iter().map(AsRef::as_ref)).map(c_string).collect()
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
@@ -68,7 +93,9 @@ enum Program {
 struct Prepared {
     program: Program,
     argv: Vec<*const c_char>,
-    envp: [*const c_char; 1],
+    envp: Vec<*const c_char>,
+    /// Whether the child leads a process group of its own.
+    group: bool,
     /// Descriptor, number in the child, and (written by the child) a copy above all numbers.
     fds: Vec<(c_int, c_int, c_int)>,
     /// One above the highest number in the child.
@@ -79,22 +106,19 @@ struct Prepared {
     errno: c_int,
 }
 
-fn spawn_as<S: AsRef<OsStr>>(
+fn spawn_as(
     program: Program,
-    name: &OsStr,
-    args: &[S],
+    argv: &[CString],
+    env: &[CString],
+    group: bool,
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
-    let mut strings = vec![c_string(name)?];
-    for arg in args {
-        strings.push(c_string(arg.as_ref())?);
-    }
-    let mut argv: Vec<*const c_char> = strings.iter().map(|s| s.as_ptr()).collect();
-    argv.push(std::ptr::null());
+    let pointers = |texts: &[CString]| texts.iter().map(|t| t.as_ptr()).chain([std::ptr::null()]).collect();
     let mut prepared = Prepared {
         program,
-        argv,
-        envp: [std::ptr::null()],
+        argv: pointers(argv),
+        envp: pointers(env),
+        group,
         fds: fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number, -1)).collect(),
         above: fds.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3),
         gaps: gaps(fds.iter().map(|(_, number)| *number)),
@@ -159,7 +183,7 @@ fn clone_and_exec(prepared: &mut Prepared) -> io::Result<(u32, OwnedFd)> {
 extern "C" fn become_program(arg: *mut c_void) -> c_int {
     // SAFETY: `clone_and_exec` passes its `&mut Prepared`, and does not run while this function does (CLONE_VFORK).
     let prepared = unsafe { &mut *arg.cast::<Prepared>() };
-    if place_descriptors(prepared) {
+    if place_descriptors(prepared) && lead_group(prepared.group) {
         reset_signals();
         let (fd, path, flags) = match &prepared.program {
             Program::Path(path) => (libc::AT_FDCWD, path.as_c_str(), 0),
@@ -175,6 +199,12 @@ extern "C" fn become_program(arg: *mut c_void) -> c_int {
     prepared.errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
     // SAFETY: `_exit` runs no exit handlers, which belong to the parent.
     unsafe { libc::_exit(127) }
+}
+
+/// Makes the child the first of a process group, before anybody else can run: its parent sleeps.
+fn lead_group(wanted: bool) -> bool {
+    // SAFETY: setpgid takes two integers; 0 and 0 are the caller and its own number.
+    !wanted || unsafe { libc::setpgid(0, 0) } == 0
 }
 
 /// Puts every descriptor at its number. In two rounds, since a number may be the place of another that is yet to move.
@@ -291,6 +321,28 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error_and_no_child() {
         let e = spawn(Path::new("/nonexistent/program"), &[] as &[&str], &[]).unwrap_err();
         assert_eq!(e.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn a_group_gets_its_arguments_and_environment_as_they_are_and_is_killed_as_one() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let texts = |texts: &[&str]| texts.iter().map(|t| CString::new(*t).unwrap()).collect::<Vec<_>>();
+        let argv = texts(&["called", "-c", "echo $0 $ONLY; env | wc -l; sleep 1000 & wait", "zero"]);
+        let fds = [(writer.as_fd(), 1)];
+        let (pid, pidfd) = spawn_group(Path::new("/bin/sh"), &argv, &texts(&["ONLY=this"]), &fds).unwrap();
+        drop(writer);
+        let mut said = [0; 64];
+        let mut n = 0;
+        while said[..n].iter().filter(|b| **b == b'\n').count() < 2 {
+            n += reader.read(&mut said[n..]).unwrap();
+        }
+        // The shell adds PWD, and on some machines `_`.
+        assert!(String::from_utf8_lossy(&said[..n]).starts_with("zero this\n"), "{:?}", &said[..n]);
+        kill_group(pid).unwrap();
+        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(libc::SIGKILL)));
+        // The other process of the group had the pipe too.
+        assert_eq!(reader.read(&mut said).unwrap(), 0);
+        assert!(kill_group(1).is_err());
     }
 
     #[test]

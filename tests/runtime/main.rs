@@ -6,12 +6,15 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
 mod attacks;
+mod attributes;
 mod bundle;
 mod cli;
 mod confinement;
 mod exec;
+mod hooks;
 mod lifecycle;
 mod mounts;
+mod net_devices;
 mod own;
 mod process;
 mod resources;
