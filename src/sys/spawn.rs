@@ -359,7 +359,7 @@ mod tests {
         let (_spare_reader, spare) = io::pipe().unwrap();
         // Ask for the two writers at each other's numbers.
         let (a, b) = (writer.as_fd(), spare.as_fd());
-        let script = format!("echo out >&{}; ls /proc/self/fd", b.as_raw_fd());
+        let script = format!("echo out >/proc/self/fd/{}; ls /proc/self/fd", b.as_raw_fd());
         let fds = [(a, b.as_raw_fd()), (b, a.as_raw_fd()), (a, 1)];
         assert_eq!(shell(&script, &fds), Ended::Code(0));
         let (a_number, b_number) = (a.as_raw_fd(), b.as_raw_fd());
@@ -395,7 +395,7 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let number = program.as_raw_fd();
         let fds = [(writer.as_fd(), number)];
-        let script = format!("echo $0 >&{number}");
+        let script = format!("echo $0 >/proc/self/fd/{number}");
         let (_, pidfd) = respawn(program.as_fd(), "called", &["-c", &script], &fds).unwrap();
         assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Code(0)));
         drop(writer);
