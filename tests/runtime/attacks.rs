@@ -4,6 +4,7 @@
 use crate::bundle::Bundle;
 use serde_json::json;
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -187,15 +188,72 @@ fn a_program_inherits_no_descriptor_and_no_key_of_the_host() {
     // CVE-2024-21626. Descriptors of the caller's that are not close-on-exec are no less of the host.
     let mut bundle = Bundle::new("rt-inherit");
     bundle.config["linux"]["maskedPaths"] = json!([]);
-    let leak = std::fs::File::open("/").unwrap();
-    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    let leak = leaked();
     // The directory that is listed is open itself, as one more.
     assert_eq!(bundle.sh("ls /proc/self/fd"), "0\n1\n2\n3");
     bundle.started();
     assert_eq!(bundle.verb(&["exec", "c", "ls", "/proc/self/fd"]).ok(), "0\n1\n2\n3");
-    // Its own, empty, and named after the container: the host's session keys would be listed here too.
-    let keys = bundle.verb(&["exec", "c", "cat", "/proc/keys"]).ok();
-    assert!(keys.contains("_ses.c: empty"), "{keys}");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    // Its own, empty, and named after the container. By a name that no other has: root sees all keys of root.
+    let (dir, id) = (bundle.dir(), format!("keys-{}", std::process::id()));
+    bundle.script("cat /proc/keys").create_with(&["--no-new-keyring"]).ok();
+    let keys = bundle.verb(&["run", "--bundle", dir.to_str().unwrap(), &id]).ok();
+    assert!(keys.contains(&format!("_ses.{id}: empty")), "{keys}");
     drop(leak);
+    bundle.done();
+}
+
+/// The host's root directory, open for whatever this process starts.
+fn leaked() -> std::fs::File {
+    let leak = std::fs::File::open("/").unwrap();
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+    leak
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_working_directory_through_a_descriptor_of_the_host_is_refused() {
+    // CVE-2024-21626, of a descriptor that is certainly there.
+    let mut bundle = Bundle::new("rt-cwd-leak");
+    let leak = leaked();
+    for number in (0..20).chain([leak.as_raw_fd()]) {
+        bundle.config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
+        let said = bundle.script("cat etc/shadow ../../../../../../etc/shadow; pwd").run();
+        assert_ne!(said.code, 0, "{number}: {}", said.stdout);
+        assert_eq!(said.stdout, "", "{number}");
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_script_interpreted_by_the_runtime_itself_cannot_write_it() {
+    // CVE-2019-5736: the runtime's program runs in the container, where a handle to it outlives it.
+    let mut bundle = Bundle::new("rt-interpreter");
+    let copy = bundle.host.dir().join("runtime");
+    std::fs::copy(berth_test_host::berth_runtime(), &copy).unwrap();
+    for library in bundle.host.run("ldd", &[copy.to_str().unwrap()]).split_whitespace() {
+        if let Some(path) = library.strip_prefix('/') {
+            let inside = bundle.rootfs().join(path);
+            std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+            std::fs::copy(library, inside).unwrap();
+        }
+    }
+    // The unknown verb is an error, and the log that it is written to keeps the runtime waiting for a reader.
+    bundle.host.run("mkfifo", &[bundle.rootfs().join("data/log").to_str().unwrap()]);
+    let script = bundle.rootfs().join("bin/trap");
+    std::fs::write(&script, "#!/proc/self/exe --log=/data/log\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    bundle.started();
+    let mut exec = bundle.host.command(&copy);
+    exec.args(["--root", "/run/runtime", "exec", "c", "/bin/trap"]);
+    let trap = bundle.host.spawn(&mut exec);
+    // Until it has become the program it cannot be looked at, and has no readable name.
+    let writer = "for i in $(seq 20000); do for p in /proc/[0-9]*; do case $(readlink $p/exe) in '' | /bin/busybox) ;; \
+                  *) met=met; break 2;; esac; done; done; exec 9<$p/exe; cat /data/log >/dev/null; \
+                  while test -e $p/exe; do :; done; { echo pwned >/proc/self/fd/9; } 2>/dev/null && echo WROTE || echo $met kept";
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", writer]).ok(), "met kept");
+    drop(trap);
+    assert!(std::fs::read(&copy).unwrap() == std::fs::read(berth_test_host::berth_runtime()).unwrap());
     bundle.done();
 }
