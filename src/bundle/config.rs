@@ -250,7 +250,7 @@ fn linux(settings: &ContainerSettings, caps: u64) -> Result<Value, BundleError> 
         "namespaces": namespaces(settings),
         "resources": resources(settings, rules),
         "devices": devices,
-        "maskedPaths": defaults::MASKED,
+        "maskedPaths": defaults::masked(),
         "readonlyPaths": defaults::READ_ONLY,
     });
     if settings.privileged {

@@ -65,8 +65,9 @@ const ALL: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Paths of /proc and /sys that tell about the host or change it.
-pub(super) const MASKED: [&str; 11] = [
+/// Paths of /proc and /sys that tell about the host or change it: Docker's, but for `/proc/sched_debug`, which kernels have
+/// not had since 5.13.
+const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -79,6 +80,32 @@ pub(super) const MASKED: [&str; 11] = [
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
+
+/// Where each CPU counts how often it was too hot, which tells what others on the machine do.
+const CPUS: &str = "/sys/devices/system/cpu";
+
+/// The masked paths on this machine. The counts are of hardware: most virtual machines have none.
+pub(super) fn masked() -> &'static [String] {
+    static ALL: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {
+        let mut all: Vec<String> = MASKED.iter().map(ToString::to_string).collect();
+        all.extend(heat_counts(std::path::Path::new(CPUS)));
+        all
+    });
+    &ALL
+}
+
+fn heat_counts(cpus: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(cpus).into_iter().flatten().flatten();
+    let cpu = |name: &str| name.strip_prefix("cpu").is_some_and(|n| n.parse::<u32>().is_ok());
+    let mut found: Vec<String> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(cpu))
+        .map(|entry| entry.path().join("thermal_throttle"))
+        .filter(|path| path.is_dir())
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    found.sort();
+    found
+}
 
 /// Paths that may be read and not written.
 pub(super) const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -201,6 +228,16 @@ mod tests {
         for bad in ["", "0", "65", "SIGFOO", "RTMIN+99", "RTMIN-1", "-1"] {
             assert!(signal(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn counts_of_heat_are_masked_for_each_cpu_that_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["cpu0/thermal_throttle", "cpu1/topology", "cpu12/thermal_throttle", "cpuidle/thermal_throttle"] {
+            std::fs::create_dir_all(dir.path().join(path)).unwrap();
+        }
+        let at = |cpu: &str| dir.path().join(cpu).join("thermal_throttle").display().to_string();
+        assert_eq!(heat_counts(dir.path()), [at("cpu0"), at("cpu12")]);
     }
 
     #[test]
