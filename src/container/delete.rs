@@ -13,7 +13,9 @@ const PATIENCE_MS: u16 = 10_000;
 
 /// Deletes a container. With `force` it is killed first, and one that does not exist is no error.
 pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
-    let slot = match table.open(id) {
+    // Another verb may be waiting for a hook in the container.
+    let opened = if force { table.open_or(id, || kill_recorded(table, id)) } else { table.open(id) };
+    let slot = match opened {
         Err(StateError::Missing(_)) if force => return Ok(()),
         other => other?,
     };
@@ -31,6 +33,13 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
         status => return Err(StateError::Wrong { verb: "delete", status }.into()),
     }
     remove(table, slot, &record, &group)
+}
+
+/// Kills what there is of a container that another verb has: that verb comes to its end then.
+fn kill_recorded(table: &Table, id: &str) {
+    if let Ok(group) = table.read(id).and_then(|record| Ok(record.group()?)) {
+        let _ = group.kill();
+    }
 }
 
 /// Ends a container that must not go on, and removes it.

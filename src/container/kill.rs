@@ -29,7 +29,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
             return Ok(group.kill()?);
         }
     }
-    if status == Status::Stopped {
+    if matches!(status, Status::Stopped | Status::Creating) {
         return Err(StateError::Wrong { verb: "kill", status }.into());
     }
     let gone = |e: &std::io::Error| e.raw_os_error() == Some(libc::ESRCH);

@@ -16,6 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 /// Starts a container and returns when its program runs.
 pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
@@ -30,37 +31,53 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
     // Before the gate opens, or the init's end of the report could be closed before ours is open.
     let hears = nix::fcntl::open(&report, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
         .op("open", &report)?;
-    // Fails with ENXIO when the init is gone.
-    let opens = nix::fcntl::open(&gate, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
-        .op("open the gate of", id)?;
-    File::from(opens).write_all(b"g").op("open the gate of", id)?;
+    open_gate(&gate)?;
     nix::fcntl::fcntl(&hears, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).op("wait on", &report)?;
     let result = read_report(hears);
     let _ = std::fs::remove_file(&gate);
     let _ = std::fs::remove_file(&report);
-    let result = result.map_err(VerbError::from).and_then(|()| poststart(&record));
-    let by_hook = match &result {
-        Err(VerbError::Launch(LaunchError::Init(e))) => e.stage == Stage::Hooks,
-        Err(VerbError::Hook(_)) => true,
-        _ => false,
-    };
-    if by_hook {
-        // The hook's error is the one to tell.
-        let _ = record.group().map(|group| end_and_remove(table, slot, &record, &group));
-        return result;
+    // Others may use the container, end it too, while hooks take their time and until it is ready.
+    drop(slot);
+    let hooks = record.hooks.of(HookKind::Poststart);
+    let run_hooks = || Ok(Subject::of(&record).run(HookKind::Poststart, hooks, Some(record.pid))?);
+    let result = result.map_err(VerbError::from).and_then(|()| run_hooks());
+    if result.as_ref().is_err_and(is_of_hook) {
+        remove(table, &record);
     }
     result?;
     match listener {
-        Some(listener) => {
-            // Others may use the container until it is ready.
-            drop(slot);
-            Ok(listener.wait_for(record.pid)?)
-        }
+        Some(listener) => Ok(listener.wait_for(record.pid)?),
         None => Ok(()),
     }
 }
 
-fn poststart(record: &Record) -> Result<(), VerbError> {
-    let hooks = record.hooks.of(HookKind::Poststart);
-    Ok(Subject::of(record).run(HookKind::Poststart, hooks, Some(record.pid))?)
+fn open_gate(gate: &Path) -> Result<(), VerbError> {
+    // One that dies beside us, just now.
+    let died = || StateError::Wrong { verb: "start", status: Status::Stopped };
+    let opened = nix::fcntl::open(gate, OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+    let opened = match opened {
+        Err(nix::Error::ENXIO) => return Err(died().into()),
+        other => other.op("open", gate)?,
+    };
+    match File::from(opened).write_all(b"g") {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(died().into()),
+        other => Ok(other.op("open", gate)?),
+    }
+}
+
+fn is_of_hook(error: &VerbError) -> bool {
+    match error {
+        VerbError::Launch(LaunchError::Init(e)) => e.stage == Stage::Hooks,
+        VerbError::Hook(_) => true,
+        _ => false,
+    }
+}
+
+/// Ends and removes the container, unless somebody else has done so. The error of its hook is the one to tell.
+fn remove(table: &Table, record: &Record) {
+    let Ok(slot) = table.open(&record.id) else { return };
+    let same = slot.read().is_ok_and(|found| (found.pid, found.start_time) == (record.pid, record.start_time));
+    if let (true, Ok(group)) = (same, record.group()) {
+        let _ = end_and_remove(table, slot, record, &group);
+    }
 }

@@ -12,7 +12,7 @@
 //!  (record, no pid)       └──────────┬───────┴── init ends ──→ stopped ──delete──→ gone
 //! ```
 //! What a container is doing is never stored: it follows from the init (alive or not, by pid and start time), the gate
-//! (there or not, and its mode) and the freezer. A created container's freezer is not asked, which would cost each start
+//! (whether somebody waits at it, and its mode) and the freezer. A created container's freezer is not asked, which would cost each start
 //! a look at the mounts. A record without a pid is of a container in the making, as long as a verb holds the lock; else
 //! its create was killed, and it is stopped.
 
@@ -206,16 +206,26 @@ impl Table {
             Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
             Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
         }
-        lock(dir, id)
+        let slot = lock(dir, id, || ())?;
+        // Deleted since, and made again by another: that one's lock is what we have waited for.
+        if slot.dir.join("state.json").exists() {
+            return Err(StateError::Exists(id.into()));
+        }
+        Ok(slot)
     }
 
     /// Locks a container that exists. Waits for the verb that has it.
     pub fn open(&self, id: &str) -> Result<Slot, StateError> {
+        self.open_or(id, || ())
+    }
+
+    /// As [`Table::open`]; when another verb has the container, `busy` is called before that is waited for.
+    pub(super) fn open_or(&self, id: &str, busy: impl FnOnce()) -> Result<Slot, StateError> {
         let dir = self.dir(id)?;
         if !dir.is_dir() {
             return Err(StateError::Missing(id.into()));
         }
-        lock(dir, id)
+        lock(dir, id, busy)
     }
 
     /// Reads a container's record without its lock.
@@ -255,7 +265,7 @@ impl Table {
 /// A write lock on all of a file.
 const WHOLE: libc::flock = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
 
-fn lock(dir: PathBuf, id: &str) -> Result<Slot, StateError> {
+fn lock(dir: PathBuf, id: &str, busy: impl FnOnce()) -> Result<Slot, StateError> {
     let path = dir.join("lock");
     let file = match File::options().write(true).create(true).truncate(false).open(&path) {
         Ok(file) => file,
@@ -263,8 +273,16 @@ fn lock(dir: PathBuf, id: &str) -> Result<Slot, StateError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StateError::Missing(id.into())),
         Err(e) => return Err(OpError::new("open", path.display().to_string(), e).into()),
     };
-    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&WHOLE)).op("lock", &path)?;
-    if !dir.is_dir() {
+    match nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&WHOLE)) {
+        Ok(_) => {}
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => {
+            busy();
+            nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&WHOLE)).op("lock", &path)?;
+        }
+        Err(e) => return Err(OpError::new("lock", path.display().to_string(), e).into()),
+    }
+    // Deleted since. The directory says nothing: there may be a new one of that name.
+    if file.metadata().op("look at", &path)?.nlink() == 0 {
         return Err(StateError::Missing(id.into()));
     }
     Ok(Slot { dir, id: id.into(), _lock: file })
@@ -293,10 +311,27 @@ fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
     if start_time(record.pid) != Some(record.start_time) {
         return Ok(Status::Stopped);
     }
-    if let Ok(gate) = dir.join("gate").metadata() {
-        return Ok(if gate.mode() & GATE_OPENS == 0 { Status::Paused } else { Status::Created });
+    let gate = dir.join("gate");
+    if let Ok(found) = gate.metadata()
+        && is_waited_at(&gate)?
+    {
+        return Ok(if found.mode() & GATE_OPENS == 0 { Status::Paused } else { Status::Created });
     }
     Ok(if frozen(&record.group()?) { Status::Paused } else { Status::Running })
+}
+
+/// Whether an init waits at the gate: it has the FIFO open until it becomes its program. The file alone stays where a
+/// `start` was killed.
+fn is_waited_at(gate: &Path) -> Result<bool, OpError> {
+    use nix::fcntl::OFlag;
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match nix::fcntl::open(gate, flags, nix::sys::stat::Mode::empty()) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::ENXIO | nix::Error::ENOENT) => Ok(false),
+        // Barred, and we are not root.
+        Err(nix::Error::EACCES) => Ok(true),
+        Err(e) => Err(e).op("look at", gate),
+    }
 }
 
 /// The group at `path` of this machine.
@@ -432,6 +467,34 @@ mod tests {
         assert_eq!(slot.status(&record).unwrap(), Status::Created);
         std::fs::remove_file(slot.gate()).unwrap();
         assert_eq!(slot.status(&record).unwrap(), Status::Running);
+    }
+
+    #[test]
+    fn a_gate_at_which_nobody_waits_any_more_is_that_of_a_program_that_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = Table::new(dir.path()).claim("c").unwrap();
+        let record = record(std::process::id());
+        nix::unistd::mkfifo(&slot.gate(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let waits = File::options().read(true).write(true).open(slot.gate()).unwrap();
+        assert_eq!(slot.status(&record).unwrap(), Status::Created);
+        drop(waits);
+        assert_eq!(slot.status(&record).unwrap(), Status::Running);
+    }
+
+    #[test]
+    fn a_container_that_was_deleted_while_it_was_waited_for_is_not_the_next_one_of_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = Table::new(dir.path());
+        let path = dir.path().join("c/lock");
+        table.claim("c").unwrap();
+        let kept = File::open(&path).unwrap();
+        table.open("c").unwrap().remove().unwrap();
+        assert_eq!(kept.metadata().unwrap().nlink(), 0, "what a waiting verb sees of the lock of a deleted container");
+        // Whoever made the directory and lost it before it had the lock does not take the one of another.
+        let slot = table.claim("c").unwrap();
+        slot.write(&record(1)).unwrap();
+        drop(slot);
+        assert!(matches!(table.claim("c"), Err(StateError::Exists(_))));
     }
 
     #[test]

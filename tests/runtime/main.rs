@@ -17,6 +17,7 @@ mod mounts;
 mod net_devices;
 mod own;
 mod process;
+mod races;
 mod resources;
 mod rootfs;
 mod seccomp;

@@ -1,0 +1,170 @@
+//! Verbs that meet on one container, and verbs that are killed.
+
+use crate::bundle::{Bundle, PATIENCE, Said};
+use serde_json::json;
+
+/// Runs the command lines at once, each in its own process.
+fn at_once(bundle: &Bundle, lines: &[&[&str]]) -> Vec<Said> {
+    let bundle = &bundle;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = lines.iter().map(|line| scope.spawn(move || bundle.verb(line))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn of_many_starts_one_starts_the_program_once() {
+    let mut bundle = Bundle::new("rt-race-start");
+    bundle.script("echo ran; exec sleep 1000").create().ok();
+    let said = at_once(&bundle, &[&["start", "c"][..]; 8]);
+    assert_eq!(said.iter().filter(|s| s.code == 0).count(), 1);
+    berth_test_host::eventually("the program", PATIENCE, || bundle.said().contains("ran").then_some(()));
+    assert_eq!(bundle.said(), "ran\n");
+    assert_eq!(bundle.status(), "running");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn of_many_deletes_one_deletes_and_all_find_it_gone() {
+    let mut bundle = Bundle::new("rt-race-delete");
+    for _ in 0..5 {
+        bundle.script("exec sleep 1000").create().ok();
+        let said = at_once(&bundle, &[&["delete", "c"][..]; 6]);
+        assert_eq!(said.iter().filter(|s| s.code == 0).count(), 1);
+        for refused in said.iter().filter(|s| s.code != 0) {
+            assert!(refused.stderr.contains("does not exist"), "{}", refused.stderr);
+        }
+    }
+    bundle.assert_clean();
+}
+
+/// Where runc of old is not as careful.
+mod own {
+    use super::*;
+
+    #[test]
+    #[ignore = "needs root"]
+    fn verbs_of_all_kinds_at_once_end_and_leave_a_container_that_can_be_deleted() {
+        let mut bundle = Bundle::new("rt-race-all");
+        for _ in 0..5 {
+            bundle.script("exec sleep 1000").create().ok();
+            let lines: [&[&str]; 10] = [
+                &["start", "c"],
+                &["state", "c"],
+                &["kill", "c", "KILL"],
+                &["pause", "c"],
+                &["resume", "c"],
+                &["list"],
+                &["exec", "c", "true"],
+                &["kill", "c", "TERM"],
+                &["start", "c"],
+                &["delete", "c"],
+            ];
+            for said in at_once(&bundle, &lines) {
+                // Refused, perhaps; never by a panic, and not because a file was half there.
+                assert!(said.code == 0 || !said.stderr.is_empty(), "{}", said.code);
+                for wrong in ["panicked", "read the state"] {
+                    assert!(!said.stderr.contains(wrong), "{}", said.stderr);
+                }
+            }
+            bundle.verb(&["delete", "--force", "c"]).ok();
+            bundle.assert_clean();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn creates_and_forced_deletes_of_one_name_at_once_never_mix() {
+        let mut bundle = Bundle::new("rt-race-create");
+        bundle.script("exec sleep 1000").create().ok();
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        let dir = bundle.dir().to_str().unwrap().to_owned();
+        // Its output to nowhere: a pipe would stay open as long as the container.
+        let create = || {
+            let mut command = bundle.runtime();
+            command.args(["create", "--bundle", &dir, "c"]);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().unwrap();
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..6).for_each(|_| create()));
+                scope.spawn(|| (0..6).for_each(|_| drop(bundle.verb(&["delete", "--force", "c"]).ok())));
+            }
+        });
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_create_that_is_killed_at_any_time_leaves_what_delete_removes() {
+        let mut bundle = Bundle::new("rt-race-killed");
+        bundle.script("exec sleep 1000").create().ok();
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        let create = bundle.runtime();
+        let words: Vec<_> = create.get_args().map(|a| a.to_str().unwrap()).skip_while(|a| *a != "--").skip(1).collect();
+        let create = format!("{} create --bundle {} c >/dev/null 2>&1", words.join(" "), bundle.dir().display());
+        let mut killed = 0;
+        for step in 0..60 {
+            // Another point of its life each time, counted in turns of a shell's loop, which are slow where it is.
+            let script = format!(
+                "cd /; {create} & i=0; while [ $i -lt {} ]; do i=$((i+1)); done; kill -9 $! 2>/dev/null; wait $!; echo $?",
+                step * 150
+            );
+            killed += usize::from(bundle.host.run("sh", &["-c", &script]).trim() == "137");
+            bundle.verb(&["delete", "--force", "c"]).ok();
+            let state = bundle.verb(&["state", "c"]);
+            assert!(state.stderr.contains("does not exist"), "{step}: {}{}", state.stdout, state.stderr);
+            bundle.assert_clean();
+        }
+        assert!(killed > 0, "every create came to its end");
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_start_that_is_killed_in_a_hook_leaves_a_container_that_runs_when_the_hook_has_ended() {
+        let mut bundle = Bundle::new("rt-race-start-killed");
+        let script = "echo here > /data/here; while ! test -e /data/go; do sleep 0.01; done";
+        bundle.config["hooks"] = json!({"startContainer": [
+            {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]});
+        bundle.script("exec sleep 1000").create().ok();
+        let start = bundle.host.spawn(bundle.runtime().args(["start", "c"]));
+        let here = bundle.rootfs().join("data/here");
+        berth_test_host::eventually("the hook", PATIENCE, || here.exists().then_some(()));
+        assert_eq!(bundle.status(), "created");
+        drop(start);
+        std::fs::write(bundle.rootfs().join("data/go"), "").unwrap();
+        bundle.wait_status("running");
+        let again = bundle.verb(&["start", "c"]);
+        assert!(again.stderr.contains("cannot start an already running container"), "{}", again.stderr);
+        bundle.verb(&["kill", "c", "KILL"]).ok();
+        bundle.wait_status("stopped");
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_hook_that_never_ends_does_not_keep_a_container_from_being_deleted() {
+        for kind in ["startContainer", "poststart"] {
+            let mut bundle = Bundle::new("rt-race-hook");
+            let here = bundle.rootfs().join("data/here");
+            let place = if kind == "startContainer" { "/data/here".into() } else { here.display().to_string() };
+            let script = format!("echo $$ > {place}.new; mv {place}.new {place}; exec sleep 1000");
+            std::os::unix::fs::symlink("busybox", bundle.rootfs().join("bin/mv")).unwrap();
+            bundle.config["hooks"] = json!({kind: [
+                {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+            bundle.script("exec sleep 1000").create().ok();
+            let start = bundle.host.spawn(bundle.runtime().args(["start", "c"]));
+            berth_test_host::eventually("the hook", PATIENCE, || here.exists().then_some(()));
+            bundle.verb(&["delete", "--force", "c"]).ok();
+            assert!(bundle.verb(&["state", "c"]).stderr.contains("does not exist"), "{kind}");
+            drop(start);
+            if kind == "poststart" {
+                // It is the host's, and nobody's to end but whoever wrote it.
+                bundle.host.run("kill", &[std::fs::read_to_string(&here).unwrap().trim()]);
+            }
+            bundle.assert_clean();
+        }
+    }
+}
