@@ -45,6 +45,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         preserve: preserve(args, 3)?,
     })?;
     program.log.debug(&format!("process {} runs in `{}`", launched.pid, record.id));
+    launched.warnings.iter().for_each(|warning| program.log.warn(warning));
     let terminal = launched.terminal.take();
     let told = match detach {
         true => console::hand_over(args, &launched.pidfd, terminal, b"setns"),
@@ -92,6 +93,8 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
         additional_gids: gids.collect::<Result<_, _>>()?,
         capabilities: args.list("cap")?,
         no_new_privileges: args.flag("no-new-privs"),
+        apparmor_profile: args.text("apparmor")?.map(str::to_owned),
+        selinux_label: args.text("process-label")?.map(str::to_owned),
         document,
     })
 }

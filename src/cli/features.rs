@@ -40,8 +40,8 @@ pub(super) fn features() -> Result<(), CliError> {
                     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
                 ]
             },
-            "apparmor": {"enabled": false},
-            "selinux": {"enabled": false},
+            "apparmor": {"enabled": true},
+            "selinux": {"enabled": true},
             "intelRdt": {"enabled": false},
             "memoryPolicy": {
                 "modes": MEMORY_MODES.map(|(name, _)| name),

@@ -185,6 +185,7 @@ fn request<'a>(args: &'a Args, detach: bool) -> Result<Create<'a>, CliError> {
 fn create_verb(program: &Program, args: &Args) -> Result<(), CliError> {
     let request = request(args, true)?;
     let mut created = create::create(&program.table, &request)?;
+    created.launched.warnings.iter().for_each(|warning| program.log.warn(warning));
     program.log.debug(&format!("the init of `{}` is process {}", request.id, created.launched.pid));
     let handed = console::hand_over(args, &created.launched.pidfd, created.launched.terminal.take(), b"standard");
     if let Err(e) = handed {
@@ -199,6 +200,7 @@ fn run_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
     let detach = args.flag("detach");
     let request = request(args, detach)?;
     let mut running = run::run(&program.table, &request)?;
+    running.warnings().iter().for_each(|warning| program.log.warn(warning));
     program.log.debug(&format!("the init of `{}` is process {}", request.id, running.pid()));
     let terminal = running.terminal();
     let told = console::hand_over(args, running.pidfd(), terminal, b"standard").and_then(|()| match detach {

@@ -11,13 +11,14 @@
 //! can see it, and must not be able to look into it or to trace it. It is not dumpable, and holds no descriptor of the
 //! host's tree when it enters.
 
-use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan};
+use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
 use super::listener::{self, Told};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
+use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
 use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
@@ -85,6 +86,10 @@ pub struct ExecRequest {
     pub capabilities: Vec<String>,
     /// Nothing it executes can gain privileges; else as the container has it.
     pub no_new_privileges: bool,
+    /// AppArmor's profile; else as the container has it.
+    pub apparmor_profile: Option<String>,
+    /// SELinux's context; else as the container has it.
+    pub selinux_label: Option<String>,
     /// A whole process document, of which the fields above change parts.
     pub document: Option<Process>,
 }
@@ -96,6 +101,8 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let root = container_root(e)?;
     let process = process(&plan, &e.process, root.as_fd())?;
     drop(root);
+    label::check(&process, None)?;
+    let warnings = warnings(&process);
     let (cgroup_dir, entry) = way_into_group(e)?;
     let affinity = process.exec_affinity.clone();
     let mut joining = Joining {
@@ -127,7 +134,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = hear_ready(&ours, hand_on).and_then(|terminal| hear_end(&ours).map(|()| terminal));
     match ready {
-        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
+        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
         Err(error) => {
             let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
             if !e.sibling {
@@ -166,11 +173,13 @@ struct Joining<'a> {
 }
 
 fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
+    let labels = Labels::open(&j.process).at(Stage::Isolate)?;
     join(j).at(Stage::Isolate)?;
     let terminal = match j.process.terminal {
         true => Some(own_terminal(&j.process).at(Stage::Terminal)?),
         false => None,
     };
+    labels.settle().at(Stage::Identity)?;
     let program = program::prepare(&mut j.process, j.filter.as_ref(), ready)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
@@ -253,6 +262,12 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
     process.console_size = process.console_size.or(request.console_size);
     process.no_new_privileges |= request.no_new_privileges;
     process.additional_gids.extend(&request.additional_gids);
+    if let Some(profile) = &request.apparmor_profile {
+        process.apparmor_profile = Some(c_string("apparmor profile", profile)?);
+    }
+    if let Some(label) = &request.selinux_label {
+        process.selinux_label = Some(c_string("process label", label)?);
+    }
     for name in &request.capabilities {
         add_capability(&mut process.capabilities, name).map_err(|problem| bad("capability", problem))?;
     }

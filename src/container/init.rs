@@ -10,6 +10,7 @@ use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::rootfs::{self, Rootfs};
+use crate::security::label::{self, Labels};
 use crate::spec::{HookKind, Plan};
 use crate::sys::clone::{enter_namespace, new_session_keyring};
 use crate::sys::identity;
@@ -25,6 +26,7 @@ use std::path::Path;
 /// Everything up to the gate. `worker` is the socket to whoever has launched it. Gives the program's path and the master
 /// end of the terminal where one was asked for.
 pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(CString, Option<OwnedFd>), InitError> {
+    let labels = Labels::open(&prepared.process).at(Stage::Isolate)?;
     isolate(prepared).at(Stage::Isolate)?;
     join_cgroup(prepared).at(Stage::Cgroup)?;
     let rootfs = build(prepared).at(Stage::Rootfs)?;
@@ -37,6 +39,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     let plan = prepared.plan;
     kernel(plan, &rootfs).at(Stage::Kernel)?;
     conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
+    labels.settle().at(Stage::Identity)?;
     let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), worker)?;
     Ok((program, terminal))
 }
@@ -94,7 +97,7 @@ fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
         enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
     }
     let Some(keyring) = &prepared.keyring else { return Ok(()) };
-    match new_session_keyring(keyring) {
+    match label::keyring(&prepared.process, || new_session_keyring(keyring))? {
         // A kernel or a seccomp filter around us without keyrings: there is nothing to leak then.
         Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             Err(e).op("make", "a session keyring")

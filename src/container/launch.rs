@@ -23,6 +23,7 @@ use crate::errno::{OpContext, OpError};
 use crate::image::snapshot::Snapshot;
 use crate::net::device;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
+use crate::security::label;
 use crate::security::seccomp::Filter;
 use crate::spec::{self, HookKind, Plan, Process, SpecError};
 use crate::sys::clone::{CloneArgs, clone, enter_namespace};
@@ -69,6 +70,8 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// The master end of its terminal, where config.json asks for one.
     pub terminal: Option<OwnedFd>,
+    /// What of its configuration counts for nothing.
+    pub warnings: Vec<String>,
 }
 
 /// Why a container could not be launched. Nothing of it is left but what the caller made.
@@ -151,6 +154,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let Some(process) = &plan.process else {
         return Err(SpecError { field: "process".into(), problem: "is missing".into() }.into());
     };
+    label::check(process, plan.mount_label.as_ref())?;
     // The init is a copy of this process; see `exec` for whom it must not be open to.
     nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
     let cgroup_dir = l.cgroup.dir_fd()?;
@@ -189,7 +193,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = hosts_part(l, plan, &ours, child.pid, &mut moved).and_then(|()| hear_ready(&ours, hand_on));
     match ready {
-        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal }),
+        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings: warnings(process) }),
         Err(e) => {
             // It may be stuck rather than dead. A sibling is reaped by its parent.
             let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
@@ -200,6 +204,14 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
             moved.into_iter().for_each(device::Moved::bring_back);
             Err(e)
         }
+    }
+}
+
+/// What a process asks for that counts for nothing.
+pub(super) fn warnings(process: &Process) -> Vec<String> {
+    match process.unknown_capabilities.join(" ") {
+        names if names.is_empty() => Vec::new(),
+        names => vec![format!("ignoring unknown or unavailable capabilities: [{names}]")],
     }
 }
 

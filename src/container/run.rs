@@ -85,6 +85,11 @@ impl Running {
         self.launched.terminal.take()
     }
 
+    /// What of its configuration counts for nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.launched.warnings
+    }
+
     /// Its init.
     pub fn pid(&self) -> u32 {
         self.launched.pid

@@ -2,4 +2,5 @@
 
 pub mod caps;
 pub mod devices;
+pub mod label;
 pub mod seccomp;

@@ -40,7 +40,7 @@ pub(super) struct ProcessDocument {
     pub(super) env: Vec<String>,
     #[serde(default)]
     pub(super) cwd: PathBuf,
-    pub(super) capabilities: Option<oci::LinuxCapabilities>,
+    pub(super) capabilities: Option<CapabilitiesDocument>,
     pub(super) rlimits: Option<Vec<oci::PosixRlimit>>,
     pub(super) no_new_privileges: Option<bool>,
     pub(super) apparmor_profile: Option<String>,
@@ -79,4 +79,15 @@ pub(super) struct AffinityDocument {
     pub(super) initial: Option<String>,
     #[serde(rename = "final")]
     pub(super) last: Option<String>,
+}
+
+/// The five sets by name: names that nobody knows yet are for whoever reads the document to pass over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct CapabilitiesDocument {
+    pub(super) bounding: Option<Vec<String>>,
+    pub(super) effective: Option<Vec<String>>,
+    pub(super) inheritable: Option<Vec<String>>,
+    pub(super) permitted: Option<Vec<String>>,
+    pub(super) ambient: Option<Vec<String>>,
 }

@@ -64,6 +64,8 @@ pub struct Plan {
     pub root_propagation: u64,
     /// Mounts in their order.
     pub mounts: Vec<Mount>,
+    /// SELinux's context of the file systems that are mounted new, which their options say already.
+    pub mount_label: Option<CString>,
     /// Namespaces made new and joined.
     pub namespaces: Namespaces,
     /// Host name inside.
@@ -165,13 +167,17 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         root => root.as_ref().map(|r| r.path().clone()),
     };
     let mounts = document.mounts.iter().flatten().enumerate();
-    let mounts: Vec<Mount> = mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?;
+    let mut mounts: Vec<Mount> = mounts.map(|(i, m)| mounts::check(i, m)).collect::<Result<_, _>>()?;
     mounts::check_remounts(&mounts)?;
+    let mount_label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
+    let mount_label = mount_label.map(|label| c_string("linux.mountLabel", label)).transpose()?;
+    mounts.iter_mut().for_each(|mount| mount.label(mount_label.as_ref()));
     Ok(Plan {
         root,
         root_readonly: document.root.as_ref().and_then(|r| r.readonly()).unwrap_or(false),
         root_propagation: root_propagation(linux.rootfs_propagation().as_deref())?,
         mounts,
+        mount_label,
         hostname,
         domainname,
         process: document.process.map(process::check).transpose()?,
@@ -207,7 +213,6 @@ fn check_unsupported(linux: &Linux) -> Result<(), SpecError> {
         ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
         ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
         ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
-        ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|l| !l.is_empty())),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => refuse(*field, "is not supported by this runtime"),

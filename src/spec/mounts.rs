@@ -26,6 +26,17 @@ pub struct Mount {
     pub copy_up: bool,
 }
 
+impl Mount {
+    /// Gives SELinux's context to a file system that is made new. The kernel has its own for those that show itself.
+    pub(super) fn label(&mut self, label: Option<&CString>) {
+        let (Some(label), MountKind::FileSystem { fs_type, options, .. }) = (label, &mut self.kind) else { return };
+        let asked = options.iter().any(|(name, _)| name.to_bytes().ends_with(b"context"));
+        if !asked && !matches!(fs_type.to_bytes(), b"proc" | b"sysfs") {
+            options.push((c"context".to_owned(), Some(label.clone())));
+        }
+    }
+}
+
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {

@@ -1,6 +1,6 @@
 //! The process of config.json.
 
-use super::document::ProcessDocument;
+use super::document::{CapabilitiesDocument, ProcessDocument};
 use super::scheduling::{self, ExecAffinity, Scheduler};
 use super::{SpecError, c_string, refuse};
 use nix::sys::resource::Resource;
@@ -31,6 +31,12 @@ pub struct Process {
     pub console_size: Option<(u16, u16)>,
     /// Capabilities; none where the document says nothing.
     pub capabilities: Capabilities,
+    /// Names of the document's that are no capabilities, and count for nothing.
+    pub unknown_capabilities: Vec<String>,
+    /// AppArmor's profile of the program.
+    pub apparmor_profile: Option<CString>,
+    /// SELinux's context of the program.
+    pub selinux_label: Option<CString>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// Nothing it executes can gain privileges.
@@ -71,23 +77,39 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// The capabilities named in a document, as bits.
-pub(crate) fn capability_bits(names: &Option<oci::Capabilities>) -> u64 {
-    let bit = |name: &oci::Capability| {
-        // Both crates derive their names from the kernel's.
-        format!("CAP_{name}").parse::<caps::Capability>().map_or(0, |cap| cap.bitmask())
-    };
-    names.iter().flatten().map(bit).fold(0, |all, bit| all | bit)
+/// A capability by its name, as a bit. Both cases, with and without `CAP_`.
+fn capability(name: &str) -> Option<u64> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    full.parse::<caps::Capability>().ok().map(|cap| cap.bitmask())
 }
 
-fn capabilities(sets: &Option<oci::LinuxCapabilities>) -> Capabilities {
-    sets.as_ref().map_or_else(Capabilities::default, |sets| Capabilities {
-        bounding: capability_bits(sets.bounding()),
-        effective: capability_bits(sets.effective()),
-        inheritable: capability_bits(sets.inheritable()),
-        permitted: capability_bits(sets.permitted()),
-        ambient: capability_bits(sets.ambient()),
-    })
+/// The sets, and the names that mean nothing, once each.
+fn capabilities(sets: &CapabilitiesDocument) -> (Capabilities, Vec<String>) {
+    let mut unknown: Vec<String> = Vec::new();
+    let mut bits = |names: &Option<Vec<String>>| {
+        names.iter().flatten().fold(0, |all, name| match capability(name) {
+            Some(bit) => all | bit,
+            None => {
+                if !unknown.contains(name) {
+                    unknown.push(name.clone());
+                }
+                all
+            }
+        })
+    };
+    let found = Capabilities {
+        bounding: bits(&sets.bounding),
+        effective: bits(&sets.effective),
+        inheritable: bits(&sets.inheritable),
+        permitted: bits(&sets.permitted),
+        ambient: bits(&sets.ambient),
+    };
+    (found, unknown)
+}
+
+fn label(field: &str, text: Option<String>) -> Result<Option<CString>, SpecError> {
+    text.filter(|text| !text.is_empty()).map(|text| c_string(field, text)).transpose()
 }
 
 fn resource(kind: oci::PosixRlimitType) -> Resource {
@@ -146,18 +168,12 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
         return refuse("process.cwd", format!("`{}` is not absolute", process.cwd.display()));
     }
     c_string("process.cwd", process.cwd.as_os_str().as_encoded_bytes())?;
-    let asked = [
-        ("process.apparmorProfile", process.apparmor_profile.is_some_and(|p| !p.is_empty())),
-        ("process.selinuxLabel", process.selinux_label.is_some_and(|l| !l.is_empty())),
-    ];
-    if let Some((field, _)) = asked.iter().find(|(_, asked)| *asked) {
-        return refuse(*field, "is not supported by this runtime");
-    }
     if let Some(adj) = process.oom_score_adj
         && !(-1000..=1000).contains(&adj)
     {
         return refuse("process.oomScoreAdj", format!("got {adj}, it goes from -1000 to 1000"));
     }
+    let (capabilities, unknown_capabilities) = capabilities(&process.capabilities.unwrap_or_default());
     let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     Ok(Process {
         args,
@@ -169,7 +185,10 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
         umask: process.user.umask(),
         terminal: process.terminal.unwrap_or(false),
         console_size: process.console_size.map(|b| (side(b.height()), side(b.width()))).filter(|s| *s != (0, 0)),
-        capabilities: capabilities(&process.capabilities),
+        capabilities,
+        unknown_capabilities,
+        apparmor_profile: label("process.apparmorProfile", process.apparmor_profile)?,
+        selinux_label: label("process.selinuxLabel", process.selinux_label)?,
         rlimits: rlimits(&process.rlimits)?,
         no_new_privileges: process.no_new_privileges.unwrap_or(false),
         oom_score_adj: process.oom_score_adj,

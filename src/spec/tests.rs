@@ -79,3 +79,42 @@ fn capabilities_are_the_kernels_bits() {
         document(|d| d["process"]["capabilities"] = json!({"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN"]})).unwrap();
     assert_eq!(plan.process.unwrap().capabilities.bounding, 1 | 1 << 21);
 }
+
+#[test]
+fn names_that_are_no_capabilities_are_kept_to_be_told_of() {
+    let plan = document(|d| {
+        d["process"]["capabilities"] = json!({
+            "bounding": ["CAP_CHOWN", "CAP_FLY"], "effective": ["CAP_FLY", "CAP_SWIM"], "permitted": ["kill"]});
+    })
+    .unwrap();
+    let process = plan.process.unwrap();
+    assert_eq!(process.capabilities.bounding, 1);
+    assert_eq!(process.capabilities.effective, 0);
+    assert_eq!(process.capabilities.permitted, 1 << 5);
+    assert_eq!(process.unknown_capabilities, ["CAP_FLY", "CAP_SWIM"]);
+}
+
+#[test]
+fn new_file_systems_get_the_mount_label_but_those_that_show_the_kernel() {
+    let mounts = json!([
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
+        {"destination": "/t", "type": "tmpfs", "source": "tmpfs"},
+        {"destination": "/own", "type": "tmpfs", "source": "tmpfs", "options": ["rootcontext=b:b:b:s0"]},
+        {"destination": "/bind", "type": "bind", "source": "/x", "options": ["bind"]},
+    ]);
+    let labels = |plan: Plan| -> Vec<bool> {
+        let label = (c"context".to_owned(), Some(c"a:a:a:s0:c1,c2".to_owned()));
+        let has = |kind: &MountKind| matches!(kind, MountKind::FileSystem { options, .. } if options.contains(&label));
+        plan.mounts.iter().map(|mount| has(&mount.kind)).collect()
+    };
+    let with = |label: &str| {
+        document(|d| {
+            d["mounts"] = mounts.clone();
+            d["linux"]["mountLabel"] = json!(label);
+        })
+        .unwrap()
+    };
+    assert_eq!(labels(with("a:a:a:s0:c1,c2")), [false, false, true, false, false]);
+    assert_eq!(labels(with("")), [false; 5]);
+}

@@ -12,6 +12,7 @@ mod cli;
 mod confinement;
 mod exec;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod mounts;
 mod net_devices;

@@ -1,0 +1,153 @@
+//! Labels of security modules, and what is asked for that counts for nothing.
+//!
+//! AppArmor and SELinux are in the kernel of the guest, each in a boot of its own; a machine with neither can only show
+//! that labels are refused.
+
+use crate::bundle::Bundle;
+use serde_json::json;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/policyvers").exists()
+}
+
+/// Loads a profile that keeps programs from writing below /data, as the machine's administrator does.
+fn load_profile(name: &str) {
+    use std::io::Write;
+    let mut parser = Command::new("apparmor_parser").args(["-r", "-K"]).stdin(Stdio::piped()).spawn().unwrap();
+    let text = format!("profile {name} flags=(attach_disconnected) {{ file, capability, deny /data/** w, }}\n");
+    parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(parser.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_runs_under_the_apparmor_profile_it_is_given() {
+    let mut bundle = Bundle::new("rt-apparmor");
+    if !apparmor() {
+        bundle.config["process"]["apparmorProfile"] = json!("berth-test");
+        let said = bundle.run();
+        assert_ne!(said.code, 0);
+        let expected = "process.apparmorProfile: got `berth-test`, but apparmor is not enabled on this host";
+        assert!(said.stderr.contains(expected), "{}", said.stderr);
+        bundle.assert_clean();
+        println!("NOT TESTED HERE: AppArmor, which this kernel does not have; the VM tier does");
+        return;
+    }
+    load_profile("berth-test");
+    bundle.config["process"]["apparmorProfile"] = json!("berth-test");
+    let script = "cat /proc/self/attr/current; (echo x > /data/x) 2>&1 | grep -o 'Permission denied'; echo y > /tmp/y && cat /tmp/y";
+    let confined = "berth-test (enforce)\nPermission denied\ny";
+    for no_new_privileges in [true, false] {
+        bundle.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        assert_eq!(bundle.sh(script), confined);
+    }
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", script]).ok(), confined);
+    let free = bundle.verb(&["exec", "--apparmor", "unconfined", "c", "cat", "/proc/self/attr/current"]).ok();
+    assert_eq!(free, "unconfined");
+    let missing = bundle.verb(&["exec", "--apparmor", "no-such-profile", "c", "true"]);
+    assert_ne!(missing.code, 0);
+    let expected = "apply apparmor profile `no-such-profile`: no such profile is loaded";
+    assert!(missing.stderr.contains(expected), "{}", missing.stderr);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_label_is_not_written_where_the_containers_proc_is() {
+    if !apparmor() {
+        println!("NOT TESTED HERE: AppArmor, which this kernel does not have; the VM tier does");
+        return;
+    }
+    // CVE-2019-16884: what looks like /proc swallows the label, and the program runs without it.
+    let mut bundle = Bundle::new("rt-apparmor-proc");
+    load_profile("berth-test-proc");
+    bundle.config["process"]["apparmorProfile"] = json!("berth-test-proc");
+    bundle.config["mounts"].as_array_mut().unwrap().remove(0);
+    bundle.config["linux"]["maskedPaths"] = json!([]);
+    bundle.config["linux"]["readonlyPaths"] = json!([]);
+    for dir in ["self", "thread-self", "1", "1/task/1"] {
+        let attr = bundle.rootfs().join("proc").join(dir).join("attr/apparmor");
+        std::fs::create_dir_all(&attr).unwrap();
+        for file in [attr.join("exec"), attr.parent().unwrap().join("exec")] {
+            std::fs::write(file, "").unwrap();
+        }
+    }
+    let script =
+        "(echo x > /data/x) 2>&1 | grep -o 'Permission denied'; cat /proc/1/attr/exec /proc/self/attr/apparmor/exec";
+    assert_eq!(bundle.sh(script), "Permission denied");
+    bundle.script("while :; do sleep 1000; done").create().ok();
+    bundle.verb(&["start", "c"]).ok();
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", script]).ok(), "Permission denied");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_its_mounts_and_its_keyring_get_their_selinux_labels() {
+    let mut bundle = Bundle::new("rt-selinux");
+    if !selinux() {
+        let labels = [("process", "selinuxLabel"), ("linux", "mountLabel")];
+        for (part, member) in labels {
+            bundle.config[part][member] = json!("system_u:system_r:container_t:s0");
+            let said = bundle.run();
+            assert_ne!(said.code, 0);
+            let field = format!("{part}.{member}: got `system_u:system_r:container_t:s0`, but selinux is disabled");
+            assert!(said.stderr.contains(&field), "{}", said.stderr);
+            bundle.config[part].as_object_mut().unwrap().remove(member);
+        }
+        bundle.assert_clean();
+        println!("NOT TESTED HERE: SELinux, which has no policy here; the VM tier's boot with one does");
+        return;
+    }
+    bundle.config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t");
+    bundle.config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t");
+    bundle.config["mounts"].as_array_mut().unwrap().extend([
+        json!({"destination": "/scratch", "type": "tmpfs", "source": "tmpfs"}),
+        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}),
+    ]);
+    let script = "cat /proc/self/attr/current | tr -d '\\0'; echo; cat /proc/self/attr/keycreate; \
+                  grep -o 'scratch .*context=[a-z_:]*' /proc/mounts | grep -o 'context=.*'";
+    let labelled = "system_u:system_r:container_t\ncontext=system_u:object_r:container_file_t";
+    assert_eq!(bundle.sh(script).replace("\n\n", "\n"), labelled);
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", script]).ok().replace("\n\n", "\n"), labelled);
+    let bad = bundle.verb(&["exec", "--process-label", "nobody:nothing:never", "c", "true"]);
+    assert_ne!(bad.code, 0);
+    assert!(bad.stderr.contains("apply selinux label `nobody:nothing:never`"), "{}", bad.stderr);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_capability_that_nobody_knows_is_a_warning() {
+    let mut bundle = Bundle::new("rt-unknown-cap");
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_FLY"]);
+    }
+    bundle.config["process"]["args"] = json!(["grep", "CapEff", "/proc/self/status"]);
+    let said = bundle.run();
+    assert_eq!((said.code, said.stdout.as_str()), (0, "CapEff:\t0000000000000020"));
+    assert!(said.stderr.contains("ignoring unknown or unavailable capabilities: [CAP_FLY]"), "{}", said.stderr);
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn ambient_capabilities_are_those_that_are_permitted_and_inheritable_too() {
+    let mut bundle = Bundle::new("rt-ambient");
+    bundle.config["process"]["capabilities"] = json!({
+        "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_MKNOD"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+        "effective": ["CAP_KILL", "CAP_MKNOD"], "inheritable": ["CAP_KILL", "CAP_MKNOD"],
+        "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_MKNOD"]});
+    bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let said = bundle.sh("grep -E 'Cap(Amb|Eff|Prm)' /proc/self/status | cut -f2 | sort -u");
+    assert_eq!(said, format!("{:016x}", 1 << 5));
+    bundle.done();
+}
