@@ -52,7 +52,9 @@ impl Rootfs {
                 Err(e) => return Err(e).op("link in /dev", name),
             }
         }
-        plan.devices.iter().try_for_each(|device| self.make_device(device))
+        // Who hands over all devices of the host names this one too, and means the container's own.
+        let mut wanted = plan.devices.iter().filter(|device| device.path != Path::new("/dev/ptmx"));
+        wanted.try_for_each(|device| self.make_device(device))
     }
 
     fn make_device(&self, device: &Device) -> Result<(), OpError> {

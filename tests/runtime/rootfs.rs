@@ -147,3 +147,14 @@ fn a_missing_working_directory_is_made() {
     assert_eq!(bundle.sh("pwd"), "/work/here");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn the_terminal_multiplexer_stays_the_containers_own_when_all_devices_are_handed_over() {
+    let mut bundle = Bundle::new("rt-ptmx");
+    bundle.config["linux"]["devices"] = json!([
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666, "uid": 0, "gid": 5},
+        {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666, "uid": 0, "gid": 0}]);
+    assert_eq!(bundle.sh("readlink /dev/ptmx; stat -c %t:%T /dev/fuse"), "pts/ptmx\na:e5");
+    bundle.done();
+}
