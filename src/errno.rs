@@ -44,11 +44,27 @@ impl<T, E: Into<io::Error>> OpContext<T> for Result<T, E> {
 
 /// The whole chain of an error on one line, each cause after a colon.
 pub fn chain(error: &dyn std::error::Error) -> String {
+    chain_by(error, |cause| cause.to_string())
+}
+
+/// As [`chain`], with the kernel's words in lower case: callers of OCI runtimes look for them as Go writes them.
+pub fn chain_lower(error: &dyn std::error::Error) -> String {
+    chain_by(error, |cause| {
+        let text = cause.to_string();
+        let kernels = cause.downcast_ref::<io::Error>().is_some_and(|e| e.raw_os_error().is_some());
+        match text.get(..1).filter(|_| kernels) {
+            Some(first) => first.to_ascii_lowercase() + &text[1..],
+            None => text,
+        }
+    })
+}
+
+fn chain_by(error: &dyn std::error::Error, words: impl Fn(&(dyn std::error::Error + 'static)) -> String) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
-        text.push_str(&cause.to_string());
+        text.push_str(&words(cause));
         source = cause.source();
     }
     text
@@ -62,5 +78,6 @@ mod tests {
     fn the_chain_names_act_object_and_cause() {
         let e = OpError::new("mount proc at", "/proc", io::Error::from_raw_os_error(1));
         assert_eq!(chain(&e), "mount proc at `/proc`: Operation not permitted (os error 1)");
+        assert_eq!(chain_lower(&e), "mount proc at `/proc`: operation not permitted (os error 1)");
     }
 }

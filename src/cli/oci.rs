@@ -7,7 +7,7 @@ use crate::container::create::{Create, VerbError};
 use crate::container::launch::LaunchError;
 use crate::container::state::{StateError, Table};
 use crate::container::{create, delete, kill, notify, run, start};
-use crate::errno::{OpContext, OpError, chain};
+use crate::errno::{OpContext, OpError, chain_lower};
 use crate::sys::exe;
 use std::ffi::OsString;
 use std::io;
@@ -73,7 +73,7 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
-            log.error(&chain(&e));
+            log.error(&chain_lower(&e));
             ExitCode::from(e.exit_code(&verb))
         }
     }
