@@ -131,6 +131,9 @@ fn docker_leads_a_container_through_its_life() {
     assert_eq!(docker.status(), "running");
     let usage = docker.verb(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.PIDs}}", "box"]).ok();
     assert!(usage.contains("/ 64MiB") && usage.ends_with(" 2"), "{usage}");
+    docker.verb(&["update", "--memory", "32m", "--memory-swap", "32m", "box"]).ok();
+    let limit = docker.verb(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "box"]).ok();
+    assert!(limit.ends_with("/ 32MiB"), "{limit}");
     docker.verb(&["stop", "box"]).ok();
     assert_eq!(docker.verb(&["inspect", "--format", "{{.State.ExitCode}}", "box"]).ok(), "3");
     docker.verb(&["restart", "box"]).ok();

@@ -104,6 +104,9 @@ fn podman_leads_a_container_through_its_life() {
     podman.verb(&["unpause", "c"]).ok();
     assert_eq!(podman.status(), "running");
     assert!(podman.verb(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "c"]).ok().contains("/ 67"));
+    podman.verb(&["update", "--memory", "32m", "c"]).ok();
+    let files = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; true";
+    assert_eq!(podman.verb(&["exec", "c", "sh", "-c", files]).ok(), (32 << 20).to_string());
     podman.verb(&["stop", "c"]).ok();
     assert_eq!(podman.verb(&["inspect", "--format", "{{.State.ExitCode}}", "c"]).ok(), "3");
     podman.verb(&["restart", "c"]).ok();
