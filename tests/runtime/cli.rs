@@ -197,7 +197,8 @@ fn readiness_of_the_program_is_told_to_the_service_manager() {
     bundle.script("echo $NOTIFY_SOCKET; probe notify 'STATUS=no' && probe notify 'READY=1'; sleep 1000").write();
     let mut command = bundle.runtime();
     command.args(["run", "--detach", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
-    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let mut running = bundle.host.spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    assert!(running.wait(PATIENCE).success());
     let mut said = hear(&socket);
     if !said.contains("MAINPID=") {
         said += &hear(&socket);
@@ -219,7 +220,8 @@ fn start_waits_for_readiness_when_the_service_manager_does() {
     create.args(["create", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
     assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     let mut start = bundle.runtime();
-    berth_test_host::run(start.args(["start", "c"]).env("NOTIFY_SOCKET", &path));
+    let mut starting = bundle.host.spawn(start.args(["start", "c"]).env("NOTIFY_SOCKET", &path));
+    assert!(starting.wait(PATIENCE).success());
     assert!(hear(&socket).contains("READY=1"));
     bundle.done();
 }
