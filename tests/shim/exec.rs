@@ -104,7 +104,11 @@ fn a_process_that_cannot_be_run_does_not_keep_its_container_from_ending() {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let _idle_again = Over(&over);
         for round in 0..8 {
