@@ -58,7 +58,7 @@ pub(super) struct SchedulerDocument {
     pub(super) policy: String,
     pub(super) nice: Option<i32>,
     pub(super) priority: Option<i32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::hooks::or_none")]
     pub(super) flags: Vec<String>,
     pub(super) runtime: Option<u64>,
     pub(super) deadline: Option<u64>,

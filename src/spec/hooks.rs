@@ -1,7 +1,7 @@
 //! Programs that run at points of a container's life.
 
 use super::{SpecError, c_string, refuse};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::PathBuf;
 
 /// A point of a container's life at which hooks run.
@@ -51,10 +51,10 @@ pub struct Hook {
     /// The program; absolute.
     pub path: PathBuf,
     /// Its arguments, the first of which is its name. Without any it gets its path as its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub args: Vec<String>,
     /// Its whole environment.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub env: Vec<String>,
     /// How many seconds it may take.
     pub timeout: Option<i64>,
@@ -64,18 +64,23 @@ pub struct Hook {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Hooks {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     prestart: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     create_runtime: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     create_container: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     start_container: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     poststart: Vec<Hook>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_none")]
     poststop: Vec<Hook>,
+}
+
+/// Writers of documents in other languages say `null` for an empty list.
+pub(super) fn or_none<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Hooks {
@@ -137,6 +142,13 @@ mod tests {
             let others = HookKind::ALL.iter().filter(|other| **other != kind);
             assert!(others.into_iter().all(|other| hooks.of(*other).is_empty()), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_as_good_as_an_empty_list() {
+        let hooks = parse(r#"{"prestart": null, "poststop": [{"path": "/a", "args": null, "env": null}]}"#).unwrap();
+        assert_eq!((hooks.of(HookKind::Prestart).len(), hooks.of(HookKind::Poststop).len()), (0, 1));
+        assert!(parse("{}").unwrap().is_empty());
     }
 
     #[test]

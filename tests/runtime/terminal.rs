@@ -72,6 +72,22 @@ fn the_terminal_of_a_further_process_goes_to_the_console_socket() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_terminal_of_a_whole_process_has_the_size_of_its_document() {
+    let mut bundle = Bundle::new("rt-tty-doc");
+    bundle.started();
+    let (socket, path) = listen(&bundle, "console");
+    let process = json!({"terminal": true, "consoleSize": {"height": 12, "width": 34}, "cwd": "/",
+        "user": {"uid": 0, "gid": 0}, "env": ["PATH=/bin"], "args": ["sh", "-c", "stty size; read x"]});
+    let file = bundle.host.dir().join("process.json");
+    std::fs::write(&file, process.to_string()).unwrap();
+    let options = ["exec", "--detach", "--process", file.to_str().unwrap(), "--console-socket", &path, "c"];
+    bundle.verb(&options).ok();
+    read_until(&mut File::from(passed(&socket)), "12 34");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn who_goes_away_needs_a_console_socket_for_a_terminal_and_has_no_other_use_for_one() {
     let mut bundle = Bundle::new("rt-tty-check");
     let (_socket, path) = listen(&bundle, "console");
