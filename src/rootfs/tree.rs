@@ -4,7 +4,8 @@ use super::{FsOption, Rootfs, Sources, filesystem, is_directory};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Mount, MountKind, Plan, refused_in_proc};
 use crate::sys::mount::{self, Change, FsContext, attr};
-use crate::sys::path::{Kind, Place, make_dirs_in, make_place};
+use crate::sys::path::{Kind, Place, c_path, make_place};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -109,15 +110,16 @@ impl Rootfs {
         context.set(c"mode", c"755").op("mount cgroup at", at)?;
         let board = context.mount(mount.change.set & !attr::RDONLY).op("mount cgroup at", at)?;
         mount::attach(&board, target.as_fd()).op("mount cgroup at", at)?;
+        // Nobody else sees this tmpfs yet: what is made in it is what is found.
         for (name, others, tree) in parts {
-            let place = make_dirs_in(&board, Path::new(&name), 0o755).op("make the mount point", &name)?;
-            change_attributes(&tree, cut_off, at)?;
-            mount::attach(&tree, place.as_fd()).op("mount cgroup", &name)?;
+            let place = c_path(&name).op("name cgroup", &name)?;
+            mkdirat(&board, place.as_c_str(), Mode::from_bits_truncate(0o755)).op("make the mount point", &name)?;
+            mount::attach_at(&tree, board.as_fd(), &place).op("mount cgroup", &name)?;
             for other in others {
                 nix::unistd::symlinkat(name.as_str(), &board, other.as_str()).op("link to cgroup", &name)?;
             }
         }
-        for change in [Change { set: mount.change.set & attr::RDONLY, ..Change::default() }, mount.change_recursive] {
+        for change in [Change { recursive: true, ..cut_off }, mount.change_recursive] {
             change_attributes(&board, change, at)?;
         }
         Ok(board)

@@ -142,6 +142,16 @@ pub fn attach(mount: impl AsFd, target: BorrowedFd<'_>) -> io::Result<()> {
     done(unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, c"".as_ptr(), flags) })
 }
 
+/// As [`attach`], on the entry `name` of `dir`, which is not followed when it is a link.
+pub fn attach_at(mount: impl AsFd, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let (from, to) = (mount.as_fd().as_raw_fd(), dir.as_raw_fd());
+    // SAFETY: the first path is the static empty string and `name` is NUL-terminated; both are read during the call, and
+    // no memory of ours is written.
+    let result =
+        unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, name.as_ptr(), MOVE_MOUNT_F_EMPTY_PATH) };
+    done(result)
+}
+
 #[repr(C)]
 #[derive(Default)]
 struct MountAttr {

@@ -94,9 +94,28 @@ pub fn make_place(root: impl AsFd, path: &Path, kind: Kind, mode: u32) -> io::Re
     let flags = if kind == Kind::Directory { libc::O_PATH | libc::O_DIRECTORY } else { libc::O_PATH };
     match open(root, &path, flags, 0, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS) {
         Ok(handle) => Ok(Place { handle, path, made: false, linked: false }),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP)) => walk(root, &path, kind, mode),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => match make_last(root, &path, kind, mode)? {
+            Some(handle) => Ok(Place { handle, path, made: true, linked: false }),
+            None => walk(root, &path, kind, mode),
+        },
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => walk(root, &path, kind, mode),
         Err(e) => Err(e),
     }
+}
+
+/// The walk of most: only the last name is missing, and no link is on the way. `None` when it is not so.
+fn make_last(root: BorrowedFd<'_>, path: &Path, kind: Kind, mode: u32) -> io::Result<Option<OwnedFd>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let Ok(dir) = open(root, parent, flags, 0, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS) else {
+        return Ok(None);
+    };
+    // What is there after all, such as a dangling link, is for the walk to look at.
+    if !make(&dir, name, kind, mode)? {
+        return Ok(None);
+    }
+    let found = open(dir.as_fd(), Path::new(name), libc::O_PATH, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS);
+    Ok(found.ok())
 }
 
 fn walk(root: BorrowedFd<'_>, path: &Path, kind: Kind, mode: u32) -> io::Result<Place> {
@@ -156,12 +175,20 @@ fn put_ahead(ahead: &mut Vec<OsString>, path: &Path) {
 /// Opens one name of `dir` without following it, made where it is missing; tells whether it was.
 fn step(dir: &OwnedFd, name: &OsStr, (kind, mode): (Kind, u32)) -> io::Result<(OwnedFd, bool)> {
     use nix::fcntl::{OFlag, openat};
-    use nix::sys::stat::{Mode, mkdirat};
+    use nix::sys::stat::Mode;
     let look = || openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
     match look() {
         Err(nix::Error::ENOENT) => {}
         other => return Ok((other?, false)),
     }
+    let made = make(dir, name, kind, mode)?;
+    Ok((look()?, made))
+}
+
+/// Makes one name of `dir`; false when something of that name is there.
+fn make(dir: &OwnedFd, name: &OsStr, kind: Kind, mode: u32) -> io::Result<bool> {
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::{Mode, mkdirat};
     let mode = Mode::from_bits_truncate(mode);
     let made = match kind {
         Kind::Directory => mkdirat(dir, name, mode),
@@ -171,8 +198,8 @@ fn step(dir: &OwnedFd, name: &OsStr, (kind, mode): (Kind, u32)) -> io::Result<(O
         }
     };
     match made {
-        Ok(()) => Ok((look()?, true)),
-        Err(nix::Error::EEXIST) => Ok((look()?, false)),
+        Ok(()) => Ok(true),
+        Err(nix::Error::EEXIST) => Ok(false),
         Err(e) => Err(e.into()),
     }
 }
