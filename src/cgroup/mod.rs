@@ -38,6 +38,7 @@ mod files;
 mod hierarchies;
 pub mod limits;
 mod oom;
+mod owner;
 mod stats;
 mod v1;
 mod v2;

@@ -15,7 +15,7 @@ pub(super) fn features() -> Result<(), CliError> {
         "hooks": HookKind::ALL.map(HookKind::name),
         "mountOptions": crate::spec::mount_options(),
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": caps::all().iter().map(ToString::to_string).collect::<std::collections::BTreeSet<_>>(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
@@ -47,7 +47,7 @@ pub(super) fn features() -> Result<(), CliError> {
                 "modes": MEMORY_MODES.map(|(name, _)| name),
                 "flags": MEMORY_FLAGS.map(|(name, _)| name)
             },
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true}
         },
         "annotations": {},

@@ -13,6 +13,7 @@
 
 use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
 use super::listener::{self, Told};
+use super::namespaces::become_root;
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use super::{init, terminal, user};
@@ -20,9 +21,9 @@ use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
-use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError};
+use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError, outside, parse_lines};
 use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
-use crate::sys::{fd, pidfd, sched};
+use crate::sys::{fd, namespace, pidfd, sched};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
@@ -103,6 +104,12 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     drop(root);
     label::check(&process, None)?;
     let warnings = warnings(&process);
+    let rare = plan.namespaces.flags() & (libc::CLONE_NEWUSER | libc::CLONE_NEWTIME);
+    if rare & libc::CLONE_NEWUSER != 0
+        && let Some(user) = user_outside(e, process.uid)?
+    {
+        program::give_streams(e.stdio, user)?;
+    }
     let (cgroup_dir, entry) = way_into_group(e)?;
     let affinity = process.exec_affinity.clone();
     let mut joining = Joining {
@@ -111,6 +118,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
         filter: program::filter(&plan)?,
         entry,
         pidfd: e.pidfd,
+        rare,
         stdio: e.stdio,
         preserve: e.preserve,
     };
@@ -145,6 +153,13 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     }
 }
 
+/// What the container's user `inside` is on the host.
+fn user_outside(e: &Exec<'_>, inside: u32) -> Result<Option<u32>, OpError> {
+    let path = namespace::map_path(e.init, namespace::Identities::Users);
+    let map = std::fs::read_to_string(&path).op("read", &path)?;
+    Ok(outside(&parse_lines(&map), inside))
+}
+
 /// What the process enters its group by: a directory for clone3, or on version 1 the way in for itself.
 fn way_into_group(e: &Exec<'_>) -> Result<(Option<OwnedFd>, Option<Entry>), LaunchError> {
     let bad = |problem: String| SpecError { field: "--cgroup".into(), problem };
@@ -168,6 +183,8 @@ struct Joining<'a> {
     filter: Option<Filter>,
     entry: Option<Entry>,
     pidfd: BorrowedFd<'a>,
+    /// Namespaces that only some containers have.
+    rare: i32,
     stdio: [BorrowedFd<'a>; 3],
     preserve: u32,
 }
@@ -198,7 +215,9 @@ fn join(j: &mut Joining<'_>) -> Result<(), OpError> {
     settle_affinity(&j.process.exec_affinity)?;
     program::set_environment(j.plan)?;
     let all = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    enter_namespaces_of(j.pidfd, all).op("enter", "the container's namespaces")
+    // Those that only some have: re-entering the host's is refused (user), or takes its time for nothing.
+    enter_namespaces_of(j.pidfd, all | j.rare).op("enter", "the container's namespaces")?;
+    if j.rare & libc::CLONE_NEWUSER != 0 { become_root() } else { Ok(()) }
 }
 
 /// In the container's group: where the document says, or wherever the group may when only the worker was sent elsewhere.

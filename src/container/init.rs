@@ -5,14 +5,15 @@
 //! shares with others. It runs nothing of the user's before the gate opens.
 
 use super::hooks::Subject;
-use super::launch::{Prepared, await_hosts_part};
+use super::launch::{Prepared, await_hosts_part, await_worker};
+use super::namespaces::become_root;
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::rootfs::{self, Rootfs};
 use crate::security::label::{self, Labels};
 use crate::spec::{HookKind, Plan};
-use crate::sys::clone::{enter_namespace, new_session_keyring};
+use crate::sys::clone::new_session_keyring;
 use crate::sys::identity;
 use crate::sys::path::{c_path, make_dirs_in};
 use nix::sched::{CloneFlags, unshare};
@@ -27,7 +28,7 @@ use std::path::Path;
 /// end of the terminal where one was asked for.
 pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(CString, Option<OwnedFd>), InitError> {
     let labels = Labels::open(&prepared.process).at(Stage::Isolate)?;
-    isolate(prepared).at(Stage::Isolate)?;
+    isolate(prepared, worker).at(Stage::Isolate)?;
     join_cgroup(prepared).at(Stage::Cgroup)?;
     let rootfs = build(prepared).at(Stage::Rootfs)?;
     await_hosts_part(worker, prepared.plan).at(Stage::Hooks)?;
@@ -86,16 +87,18 @@ fn run_create_hooks(prepared: &Prepared<'_>, rootfs: &Rootfs) -> Result<(), Init
     done
 }
 
-fn isolate(prepared: &Prepared<'_>) -> Result<(), OpError> {
+fn isolate(prepared: &Prepared<'_>, worker: &OwnedFd) -> Result<(), OpError> {
     stdio(prepared.stdio)?;
     nix::unistd::setsid().op("start", "a session")?;
     program::set_oom_score(&prepared.process)?;
-    for (kind, path, namespace) in &prepared.joined {
-        enter_namespace(namespace, *kind).op("enter namespace", path)?;
+    if prepared.ways.ids.is_some() {
+        if prepared.ways.makes_user() {
+            await_worker(worker)?;
+        }
+        // Files of the host's that are written above are not its root's.
+        become_root()?;
     }
-    if let Some(netns) = prepared.netns {
-        enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
-    }
+    prepared.ways.enter_rest()?;
     let Some(keyring) = &prepared.keyring else { return Ok(()) };
     match label::keyring(&prepared.process, || new_session_keyring(keyring))? {
         // A kernel or a seccomp filter around us without keyrings: there is nothing to leak then.

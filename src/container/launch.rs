@@ -4,7 +4,8 @@
 //! worker                                                       init
 //! config.json ─→ Plan; snapshot ─→ detached overlay
 //! binds, cgroup ─→ detached mounts; namespaces opened
-//! clone3 (namespaces, cgroup on v2) ─────────────────────────→ set_up: stages of `init`
+//! clone3 (namespaces, cgroup on v2; see `namespaces`) ───────→ set_up: stages of `init`
+//! [identities mapped ──────────── go on ───────────────────→  root of a new user namespace]
 //! [the host's part  ←────────────── its mounts are there ───── waits, where there is a part for the host
 //!  network devices, hooks ───────── go on ──────────────────→] hooks of its own, the rest of set_up
 //! wait on a socket  ←──────────── ready (and the terminal) ─── or the InitError; before it the listener of a filter
@@ -15,6 +16,7 @@
 
 use super::hooks::{HookError, Subject};
 use super::listener::{self, Told};
+use super::namespaces::Ways;
 use super::report::InitError;
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
@@ -25,8 +27,9 @@ use crate::net::device;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
 use crate::security::label;
 use crate::security::seccomp::Filter;
-use crate::spec::{self, HookKind, Plan, Process, SpecError};
-use crate::sys::clone::{CloneArgs, clone, enter_namespace};
+use crate::spec::{self, HookKind, IdMaps, Mount, MountKind, Plan, Process, SpecError};
+use crate::sys::clone::CloneArgs;
+use crate::sys::mount::attr;
 use crate::sys::{fd, pidfd};
 use std::ffi::CString;
 use std::io;
@@ -125,9 +128,7 @@ pub(super) struct Prepared<'a> {
     pub(super) root: Option<OwnedFd>,
     pub(super) sources: Sources,
     pub(super) cgroup_entry: Option<Entry>,
-    pub(super) netns: Option<BorrowedFd<'a>>,
-    /// `CLONE_NEW*`, path and descriptor of namespaces to join.
-    pub(super) joined: Vec<(i32, PathBuf, OwnedFd)>,
+    pub(super) ways: &'a Ways<'a>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
     /// The name of its session keyring, where it gets one.
     pub(super) keyring: Option<CString>,
@@ -157,8 +158,17 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     label::check(process, plan.mount_label.as_ref())?;
     // The init is a copy of this process; see `exec` for whom it must not be open to.
     nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
-    let cgroup_dir = l.cgroup.dir_fd()?;
+    let ways = Ways::open(l, plan)?;
+    let mut cgroup_dir = l.cgroup.dir_fd()?;
     super::resources::restrict_devices(l.cgroup, cgroup_dir.as_ref(), &plan.resources.devices)?;
+    if let Some(ids) = &ways.ids {
+        give_to_user(l, plan, process, ids)?;
+    }
+    let v2 = cgroup_dir.is_some();
+    if ways.joins_user() {
+        // The group is not open any more to who makes the init.
+        cgroup_dir = None;
+    }
     let mut prepared = Prepared {
         plan,
         id: l.id,
@@ -167,10 +177,9 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         bundle: l.bundle,
         attach_at: attach_at(l.bundle, plan),
         root: Some(open_root(l.bundle, plan)?),
-        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, cgroup_dir.is_some(), plan))?,
+        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, v2, plan))?,
         cgroup_entry: if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) },
-        netns: l.netns,
-        joined: open_namespaces(l, plan)?,
+        ways: &ways,
         stdio: l.stdio,
         keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
         no_pivot: l.no_pivot,
@@ -178,20 +187,29 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         preserve: l.preserve,
     };
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    let mut ours = Some(ours);
     let args = CloneArgs {
-        namespaces: clone_flags(l, plan),
+        namespaces: ways.new as u32 as u64,
         sibling: l.sibling,
         cgroup: cgroup_dir.as_ref().map(AsFd::as_fd),
-        share_descriptors: false,
     };
     let report = l.report;
-    let child = clone(&args, || run_init(&mut prepared, &theirs, report)).op("clone", "the container's init")?;
+    let child = ways.clone(&args, || {
+        if ways.ids.is_some() || has_hosts_part(plan) {
+            // The init waits for the worker, and must see it end.
+            drop(ours.take());
+        }
+        run_init(&mut prepared, &theirs, report)
+    })?;
     drop(theirs);
+    let Some(ours) = ours else { return Err(LaunchError::Died) };
     let mut moved = None;
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
     let listener = prepared.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = hosts_part(l, plan, &ours, child.pid, &mut moved).and_then(|()| hear_ready(&ours, hand_on));
+    let ready = let_in(&ways, &ours, child.pid)
+        .and_then(|()| hosts_part(l, plan, &ours, child.pid, &mut moved))
+        .and_then(|()| hear_ready(&ours, hand_on));
     match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings: warnings(process) }),
         Err(e) => {
@@ -212,6 +230,19 @@ pub(super) fn warnings(process: &Process) -> Vec<String> {
     match process.unknown_capabilities.join(" ") {
         names if names.is_empty() => Vec::new(),
         names => vec![format!("ignoring unknown or unavailable capabilities: [{names}]")],
+    }
+}
+
+/// Gives to the process's user outside what the init, whose rights end with its user namespace, cannot give away.
+fn give_to_user(l: &Launch<'_>, plan: &Plan, process: &Process, ids: &IdMaps) -> Result<(), OpError> {
+    let Some(user) = spec::outside(&ids.users, process.uid) else { return Ok(()) };
+    program::give_streams(l.stdio, user)?;
+    // By the runtime specification, for a container that may make groups of its own below.
+    let own = plan.namespaces.new & libc::CLONE_NEWCGROUP != 0;
+    let writes = |m: &Mount| m.kind == MountKind::Cgroup && m.change.set & attr::RDONLY == 0;
+    match own && plan.mounts.iter().any(writes) {
+        true => l.cgroup.give_to(user),
+        false => Ok(()),
     }
 }
 
@@ -241,6 +272,28 @@ const FAILED: u8 = 1;
 /// Followed by the number of a descriptor, see [`listener`].
 pub(super) const LISTENER: u8 = 2;
 
+/// Worker to child: its identities are mapped.
+const MAPPED: u8 = 4;
+
+/// Worker: maps the identities of a new user namespace, for which its first process waits.
+fn let_in(ways: &Ways<'_>, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
+    if ways.makes_user() {
+        ways.map_ids(pid)?;
+        // A child that is gone by now has said why, or is about to be missed.
+        let _ = fd::send_with(socket, &[MAPPED], &[]);
+    }
+    Ok(())
+}
+
+/// Child: waits until the worker has done something. Fails when it has gone or was not able to.
+pub(super) fn await_worker(socket: &OwnedFd) -> Result<(), OpError> {
+    let mut answer = [0];
+    match fd::receive_with(socket, &mut answer, &mut Vec::new()).op("hear from", "the worker")? {
+        1.. => Ok(()),
+        0 => Err(io::Error::from_raw_os_error(libc::ECANCELED)).op("hear from", "the worker"),
+    }
+}
+
 /// Child to worker: its namespaces and mounts are there, the host may do its part. And the answer.
 const BUILT: u8 = 3;
 
@@ -257,11 +310,7 @@ pub(super) fn await_hosts_part(socket: &OwnedFd, plan: &Plan) -> Result<(), OpEr
         return Ok(());
     }
     fd::send_with(socket, &[BUILT], &[]).op("tell", "the worker")?;
-    let mut answer = [0];
-    match fd::receive_with(socket, &mut answer, &mut Vec::new()).op("hear from", "the worker")? {
-        1.. => Ok(()),
-        0 => Err(io::Error::from_raw_os_error(libc::ECANCELED)).op("hear from", "the worker"),
-    }
+    await_worker(socket)
 }
 
 /// Worker: does the host's part once the child is built. What is `moved` may have to come back.
@@ -396,50 +445,6 @@ fn cgroup_source(group: &Group, v2: bool, plan: &Plan) -> CgroupSource {
         }
     }
     CgroupSource::V1(hierarchies)
-}
-
-/// Namespaces that clone3 makes. The cgroup namespace is made by the init once it is in its group.
-fn clone_flags(l: &Launch<'_>, plan: &Plan) -> u64 {
-    let mut flags = plan.namespaces.new & !libc::CLONE_NEWCGROUP;
-    if l.netns.is_some() {
-        flags &= !libc::CLONE_NEWNET;
-    }
-    flags as u32 as u64
-}
-
-fn open_namespaces(l: &Launch<'_>, plan: &Plan) -> Result<Vec<(i32, PathBuf, OwnedFd)>, OpError> {
-    let mut opened = Vec::new();
-    for (kind, path) in &plan.namespaces.join {
-        if *kind == libc::CLONE_NEWNET && l.netns.is_some() {
-            continue;
-        }
-        let file = std::fs::File::open(path).op("open namespace", path)?;
-        if *kind == libc::CLONE_NEWPID {
-            // Takes effect for children only, so the init itself would come too late.
-            enter_namespace(&file, *kind).op("enter namespace", path)?;
-            continue;
-        }
-        if *kind == libc::CLONE_NEWNET {
-            check_not_hosts(&file, path, plan)?;
-        }
-        opened.push((*kind, path.clone(), file.into()));
-    }
-    Ok(opened)
-}
-
-/// Parameters of the host's network are not a container's to set, nor are its devices to be given to itself.
-fn check_not_hosts(netns: &std::fs::File, path: &Path, plan: &Plan) -> Result<(), OpError> {
-    use std::os::unix::fs::MetadataExt;
-    if plan.net_devices.is_empty() && !plan.sysctl.iter().any(|(name, _)| name.starts_with("net")) {
-        return Ok(());
-    }
-    let (own, joined) = (std::fs::metadata("/proc/self/ns/net"), netns.metadata());
-    let (own, joined) = (own.op("look at", "/proc/self/ns/net")?, joined.op("look at", path)?);
-    if (own.dev(), own.ino()) != (joined.dev(), joined.ino()) {
-        return Ok(());
-    }
-    let hosts = io::Error::new(io::ErrorKind::InvalidInput, "not allowed in the host network namespace");
-    Err(hosts).op("use net sysctls or linux.netDevices with namespace", path)
 }
 
 /// Reads what the init wrote to the other end of `report`: `Ok` when execve succeeded.

@@ -24,6 +24,7 @@ mod init;
 pub mod kill;
 pub mod launch;
 mod listener;
+mod namespaces;
 pub mod notify;
 mod program;
 pub mod report;

@@ -26,7 +26,7 @@ use nix::unistd::{AccessFlags, Gid, Uid};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -135,11 +135,16 @@ pub(super) fn filter(plan: &Plan) -> Result<Option<Filter>, SpecError> {
     compiled.map_err(|e| SpecError { field: format!("linux.seccomp{}", e.field), problem: e.problem })
 }
 
-/// Gives the standard streams to the user of the process, who could not open /dev/stdout otherwise. The null device and
-/// what cannot be given away (a socket, a read-only file) stay as they are.
+/// Gives the standard streams to the user of the process, who could not open /dev/stdout otherwise. In a user namespace
+/// the worker has done so already.
 fn stdio_owner(process: &Process) -> Result<(), OpError> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
-    for stream in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+    give_streams([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], process.uid)
+}
+
+/// Gives streams to `user`. The null device and what cannot be given away (a socket, a read-only file) stay as they are.
+pub(super) fn give_streams(streams: [BorrowedFd<'_>; 3], user: u32) -> Result<(), OpError> {
+    for stream in streams {
         let stat = match nix::sys::stat::fstat(stream) {
             Ok(stat) => stat,
             // Started without it.
@@ -147,10 +152,10 @@ fn stdio_owner(process: &Process) -> Result<(), OpError> {
             Err(e) => return Err(e).op("look at", "a standard stream"),
         };
         let device = stat.st_mode & libc::S_IFMT == libc::S_IFCHR;
-        if stat.st_uid == process.uid || device && stat.st_rdev == nix::sys::stat::makedev(1, 3) {
+        if stat.st_uid == user || device && stat.st_rdev == nix::sys::stat::makedev(1, 3) {
             continue;
         }
-        match nix::unistd::fchown(stream, Some(Uid::from_raw(process.uid)), None) {
+        match nix::unistd::fchown(stream, Some(Uid::from_raw(user)), None) {
             Ok(()) | Err(nix::Error::EINVAL | nix::Error::EPERM | nix::Error::EROFS) => {}
             Err(e) => return Err(e).op("give away", "a standard stream"),
         }
@@ -179,7 +184,11 @@ fn identity(process: &Process, given: Capabilities, held: u64) -> Result<(), OpE
     caps::bound(given.bounding, held).op("drop capabilities from", "the bounding set")?;
     let groups: Vec<Gid> = process.additional_gids.iter().copied().map(Gid::from_raw).collect();
     let (uid, gid) = (Uid::from_raw(process.uid), Gid::from_raw(process.gid));
-    nix::unistd::setgroups(&groups).op("set", "additional groups")?;
+    match nix::unistd::setgroups(&groups) {
+        // A user namespace made without privileges: there are none to leave that its maker did not have.
+        Err(nix::Error::EPERM) if groups.is_empty() && super::namespaces::setgroups_denied() => {}
+        other => other.op("set (process.user.additionalGids)", "additional groups")?,
+    }
     nix::unistd::setresgid(gid, gid, gid).op("become group", process.gid.to_string())?;
     nix::unistd::setresuid(uid, uid, uid).op("become user", process.uid.to_string())?;
     if process.no_new_privileges {

@@ -63,8 +63,8 @@ impl Rootfs {
         };
         let dir = make_dirs_in(&self.root, parent, 0o755).op("make the directory of device", &device.path)?;
         let kind = SFlag::from_bits_truncate(device.kind);
-        make_node(&dir, &device.path, kind, device.mode, device.number)?;
-        if (device.uid, device.gid) != (0, 0) {
+        let own = make_node(&dir, &device.path, kind, device.mode, device.number)?;
+        if own && (device.uid, device.gid) != (0, 0) {
             let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
             fchownat(&dir, Path::new(name), Some(uid), Some(gid), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
                 .op("give away device", &device.path)?;
@@ -85,8 +85,8 @@ impl Rootfs {
     }
 }
 
-/// Makes the node `path` in the directory `dir` where that is.
-fn make_node(dir: &OwnedFd, path: &Path, kind: SFlag, mode: u32, number: (u32, u32)) -> Result<(), OpError> {
+/// Makes the node `path` in the directory `dir` where that is. Says whether it is the container's own and not the host's.
+fn make_node(dir: &OwnedFd, path: &Path, kind: SFlag, mode: u32, number: (u32, u32)) -> Result<bool, OpError> {
     let device = makedev(number.0.into(), number.1.into());
     let name = Path::new(path.file_name().unwrap_or_default());
     match mknodat(dir, name, kind, Mode::from_bits_truncate(mode), device) {
@@ -94,14 +94,14 @@ fn make_node(dir: &OwnedFd, path: &Path, kind: SFlag, mode: u32, number: (u32, u
             // An image's own node is taken when it is the same device, and never something else of that name.
             let found = fstatat(dir, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).op("look at device", path)?;
             if is_device(&found, kind, device) {
-                Ok(())
+                Ok(true)
             } else {
                 Err(io::Error::from_raw_os_error(libc::EEXIST)).op("make device", path)
             }
         }
         // Without the right to make nodes, the host's is bound.
-        Err(nix::Error::EPERM) if kind != SFlag::S_IFIFO => bind_host_device(dir, path, kind, device),
-        other => other.op("make device", path),
+        Err(nix::Error::EPERM) if kind != SFlag::S_IFIFO => bind_host_device(dir, path, kind, device).map(|()| false),
+        other => other.op("make device", path).map(|()| true),
     }
 }
 

@@ -19,6 +19,7 @@ mod devices;
 mod filesystem;
 mod hide;
 pub mod overlay;
+mod owners;
 mod sources;
 mod tree;
 
@@ -80,11 +81,14 @@ pub struct Rootfs {
 impl Rootfs {
     /// Attaches a detached root at the directory `at`, which is hidden by it in this namespace only.
     pub fn attach(root: OwnedFd, at: &Path) -> Result<Self, OpError> {
-        let target = nix::fcntl::open(
-            at,
-            nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
-            nix::sys::stat::Mode::empty(),
-        )
+        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
+        let open = |at: &Path| nix::fcntl::open(at, flags, nix::sys::stat::Mode::empty());
+        let target = match open(at) {
+            // Root of a user namespace is a stranger to the host's directories, and a mount namespace that is joined may
+            // not have them. Over the root nobody finds it by a path, which is only asked for by hooks.
+            Err(nix::Error::EACCES | nix::Error::ENOENT) => open(Path::new("/")),
+            other => other,
+        }
         .op("open", at)?;
         mount::attach(&root, target.as_fd()).op("attach the root file system at", at)?;
         Ok(Self { root, readonly_last: Vec::new() })

@@ -1,6 +1,7 @@
 //! What is mounted inside and comes from the host's tree.
 
 use super::clone_host_path;
+use super::owners::UserNamespaces;
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Bind, MountKind, Plan};
 use std::os::fd::OwnedFd;
@@ -29,11 +30,15 @@ impl Sources {
     /// Opens what `plan` mounts from the host. Relative sources count from `bundle`.
     pub fn open(plan: &Plan, bundle: &Path, cgroup: &CgroupSource) -> Result<Self, OpError> {
         let mut sources = Self::default();
+        let mut users = UserNamespaces::of(plan);
         for mount in &plan.mounts {
             sources.binds.push(match &mount.kind {
                 MountKind::Bind(bind) => Some(open_bind(bind, bundle)?),
                 _ => None,
             });
+            if let (Some(owners), Some(Some(tree))) = (&mount.owners, sources.binds.last()) {
+                users.map_owners(tree, owners, &mount.destination)?;
+            }
         }
         if plan.mounts.iter().any(|m| m.kind == MountKind::Cgroup) {
             sources.open_cgroup(cgroup)?;

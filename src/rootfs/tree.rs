@@ -175,6 +175,7 @@ mod tests {
             change_recursive: Change { propagation: below, recursive: true, ..Change::default() },
             readonly_last: false,
             copy_up: false,
+            owners: None,
         };
         let changes = changes_of_bind(&mount, root).into_iter().filter(|c| c.propagation != 0);
         changes.map(|c| (c.propagation, c.recursive)).collect()

@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn having(new: i32) -> Namespaces {
-        Namespaces { new, join: Vec::new() }
+        Namespaces { new, ..Namespaces::default() }
     }
 
     #[test]

@@ -12,23 +12,27 @@
 mod document;
 mod explain;
 mod hooks;
+mod idmap;
 mod kernel;
 mod mounts;
+mod namespaces;
 mod number_list;
 mod process;
 mod resources;
 mod scheduling;
 
 pub use hooks::{Hook, HookKind, Hooks};
+pub use idmap::{IdMaps, IdRange, lines, outside, parse_lines};
 pub use kernel::{MEMORY_FLAGS, MEMORY_MODES, MemoryPolicy, NetDevice};
-pub use mounts::{Bind, Mount, MountKind, bind_mount, options as mount_options, refused_in_proc};
+pub use mounts::{Bind, Mount, MountKind, Owners, bind_mount, options as mount_options, refused_in_proc};
+pub use namespaces::{Namespaces, kind_name};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
 pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, parse_resources};
 pub use scheduling::{ExecAffinity, Scheduler};
 
 use crate::sys::path::clean;
 use document::Document;
-use oci_spec::runtime::{Linux, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp};
+use oci_spec::runtime::{Linux, LinuxDeviceType, LinuxSeccomp};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -102,22 +106,6 @@ pub struct Plan {
     pub version: String,
 }
 
-/// Namespaces of a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Namespaces {
-    /// `CLONE_NEW*` of the namespaces that are made new.
-    pub new: i32,
-    /// `CLONE_NEW*` and path of those that are joined.
-    pub join: Vec<(i32, PathBuf)>,
-}
-
-impl Namespaces {
-    /// Whether the container has a namespace of its own (made or joined) of the kind `flag`.
-    pub fn has(&self, flag: i32) -> bool {
-        self.new & flag != 0 || self.join.iter().any(|(kind, _)| *kind == flag)
-    }
-}
-
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -150,7 +138,7 @@ fn check(document: Document) -> Result<Plan, SpecError> {
     let nothing = || serde_json::from_str("{}").expect("every field of `linux` is optional");
     let linux = document.linux.unwrap_or_else(nothing);
     check_unsupported(&linux)?;
-    let namespaces = namespaces(&linux)?;
+    let namespaces = namespaces::check(&linux)?;
     let named = |name: Option<String>| name.filter(|name| !name.is_empty());
     let (hostname, domainname) = (named(document.hostname), named(document.domainname));
     for (field, name) in [("hostname", &hostname), ("domainname", &domainname)] {
@@ -172,6 +160,11 @@ fn check(document: Document) -> Result<Plan, SpecError> {
     let mount_label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
     let mount_label = mount_label.map(|label| c_string("linux.mountLabel", label)).transpose()?;
     mounts.iter_mut().for_each(|mount| mount.label(mount_label.as_ref()));
+    mounts::fill_owners(&mut mounts, &namespaces)?;
+    let process = document.process.map(process::check).transpose()?;
+    if let Some(process) = &process {
+        namespaces::check_process(&namespaces, process)?;
+    }
     Ok(Plan {
         root,
         root_readonly: document.root.as_ref().and_then(|r| r.readonly()).unwrap_or(false),
@@ -180,7 +173,7 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         mount_label,
         hostname,
         domainname,
-        process: document.process.map(process::check).transpose()?,
+        process,
         devices: devices(&linux)?,
         masked_paths: inner_paths("linux.maskedPaths", linux.masked_paths())?,
         readonly_paths: inner_paths("linux.readonlyPaths", linux.readonly_paths())?,
@@ -208,41 +201,11 @@ fn check_version(version: &str) -> Result<(), SpecError> {
 
 /// What would be ignored in silence is refused by name instead.
 fn check_unsupported(linux: &Linux) -> Result<(), SpecError> {
-    let asked = [
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|o| !o.is_empty())),
-        ("linux.uidMappings", linux.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
-        ("linux.gidMappings", linux.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
-    ];
+    let asked = [("linux.intelRdt", linux.intel_rdt().is_some())];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => refuse(*field, "is not supported by this runtime"),
         None => Ok(()),
     }
-}
-
-fn namespaces(linux: &Linux) -> Result<Namespaces, SpecError> {
-    let mut found = Namespaces::default();
-    let mut seen = 0;
-    for (i, namespace) in linux.namespaces().iter().flatten().enumerate() {
-        let field = format!("linux.namespaces[{i}]");
-        let flag = namespace.typ() as i32;
-        if matches!(namespace.typ(), LinuxNamespaceType::User | LinuxNamespaceType::Time) {
-            return refuse(field, format!("a {:?} namespace is not supported by this runtime", namespace.typ()));
-        }
-        if seen & flag != 0 {
-            return refuse(field, format!("a second {:?} namespace", namespace.typ()));
-        }
-        seen |= flag;
-        match namespace.path() {
-            Some(path) if path.is_absolute() => found.join.push((flag, path.clone())),
-            Some(path) => return refuse(field, format!("path `{}` is not absolute", path.display())),
-            None => found.new |= flag,
-        }
-    }
-    if found.new & libc::CLONE_NEWNS == 0 {
-        return refuse("linux.namespaces", "a container without a mount namespace of its own is not supported");
-    }
-    Ok(found)
 }
 
 fn root_propagation(name: Option<&str>) -> Result<u64, SpecError> {

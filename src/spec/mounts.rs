@@ -3,7 +3,7 @@
 //! Options mean what they mean to mount(8). A bind mount keeps what its source is restricted to (`nodev`, `noexec`, `ro`)
 //! unless an option takes it back by name. What only old kernels or mount(8) itself act on is taken and does nothing.
 
-use super::{SpecError, c_string, refuse};
+use super::{IdMaps, Namespaces, SpecError, c_string, idmap, refuse};
 use crate::sys::mount::{Change, attr};
 use crate::sys::path::clean;
 use std::ffi::CString;
@@ -24,6 +24,18 @@ pub struct Mount {
     pub readonly_last: bool,
     /// The contents of the image at the destination are copied into the new (tmpfs) mount.
     pub copy_up: bool,
+    /// Owners of its files are mapped.
+    pub owners: Option<Owners>,
+}
+
+/// How owners of the files of a bind mount are mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owners {
+    /// From the numbers that the file system has to those that are seen outside. Empty: as the user namespace that the
+    /// container joins.
+    pub ids: IdMaps,
+    /// Of all mounts below too.
+    pub recursive: bool,
 }
 
 impl Mount {
@@ -73,7 +85,8 @@ pub struct Bind {
 
 /// Options by name that are no attribute of a mount and no propagation, with what [`Options::read`] makes of them; all
 /// others belong to the file system.
-const PLAIN: [&str; 7] = ["bind", "defaults", "rbind", "remount", "rprivate", "private", "tmpcopyup"];
+const PLAIN: [&str; 9] =
+    ["bind", "defaults", "idmap", "rbind", "remount", "ridmap", "rprivate", "private", "tmpcopyup"];
 
 /// Attributes of mounts by their names; each also with an `r` before it, for all mounts below.
 const ATTRIBUTES: [&str; 18] = [
@@ -190,6 +203,8 @@ struct Options {
     bind: Option<bool>,
     remount: bool,
     copy_up: bool,
+    /// Owners are mapped; below it too.
+    map_owners: Option<bool>,
     file_system: Vec<(CString, Option<CString>)>,
 }
 
@@ -201,6 +216,7 @@ impl Options {
             bind: (fs_type == "bind").then_some(false),
             remount: false,
             copy_up: false,
+            map_owners: None,
             file_system: Vec::new(),
         };
         names.iter().try_for_each(|name| found.option(field, name))?;
@@ -228,7 +244,8 @@ impl Options {
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
-            "idmap" | "ridmap" => return refuse(field, "mounts with mapped owners are not supported by this runtime"),
+            "idmap" => self.map_owners = self.map_owners.or(Some(false)),
+            "ridmap" => self.map_owners = Some(true),
             _ => self.file_system.push(file_system_option(field, name)?),
         }
         Ok(())
@@ -252,11 +269,6 @@ fn file_system_option(field: &str, option: &str) -> Result<(CString, Option<CStr
 
 pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mount, SpecError> {
     let field = format!("mounts[{index}] ({})", mount.destination().display());
-    let mapped =
-        |m: &Option<Vec<_>>| m.as_ref().is_some_and(|m: &Vec<oci_spec::runtime::LinuxIdMapping>| !m.is_empty());
-    if mapped(mount.uid_mappings()) || mapped(mount.gid_mappings()) {
-        return refuse(field, "mounts with mapped owners are not supported by this runtime");
-    }
     let fs_type = mount.typ().as_deref().unwrap_or("");
     let options = Options::read(&field, fs_type, mount.options().as_deref().unwrap_or_default())?;
     if options.copy_up && (fs_type != "tmpfs" || options.bind.is_some() || options.remount) {
@@ -268,6 +280,7 @@ pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mo
     if destination == Path::new("/") && !options.remount {
         return refuse(field, "the root file system is given by `root`, not by a mount");
     }
+    let owners = owners(&field, mount, &options)?;
     let Options { mut change, change_recursive, copy_up, .. } = options;
     let kind = kind(&field, fs_type, mount.source().clone().unwrap_or_default(), options)?;
     if let Some(problem) = refused_in_proc(&destination, &kind) {
@@ -278,7 +291,33 @@ pub(super) fn check(index: usize, mount: &oci_spec::runtime::Mount) -> Result<Mo
     if readonly_last {
         change.set &= !attr::RDONLY;
     }
-    Ok(Mount { destination, kind, change, change_recursive, readonly_last, copy_up })
+    Ok(Mount { destination, kind, change, change_recursive, readonly_last, copy_up, owners })
+}
+
+/// Maps without an option that says how deep they go are for the one mount.
+fn owners(field: &str, mount: &oci_spec::runtime::Mount, options: &Options) -> Result<Option<Owners>, SpecError> {
+    let ids = idmap::check(&format!("{field}."), mount.uid_mappings(), mount.gid_mappings())?;
+    let recursive = match (options.map_owners, ids.is_empty()) {
+        (None, true) => return Ok(None),
+        (asked, _) => asked.unwrap_or(false),
+    };
+    if options.bind.is_none() || options.remount {
+        return refuse(field, "id-mapped mounts are only supported for bind-mounts");
+    }
+    Ok(Some(Owners { ids, recursive }))
+}
+
+/// Gives mounts whose owners are mapped without saying how the maps of the container's user namespace.
+pub(super) fn fill_owners(mounts: &mut [Mount], namespaces: &Namespaces) -> Result<(), SpecError> {
+    for (i, mount) in mounts.iter_mut().enumerate() {
+        let Some(owners) = mount.owners.as_mut().filter(|owners| owners.ids.is_empty()) else { continue };
+        if !namespaces.has(libc::CLONE_NEWUSER) {
+            let field = format!("mounts[{i}] ({})", mount.destination.display());
+            return refuse(field, "option `idmap` needs uidMappings and gidMappings, or a user namespace");
+        }
+        owners.ids = namespaces.ids.clone();
+    }
+    Ok(())
 }
 
 fn kind(field: &str, fs_type: &str, source: PathBuf, options: Options) -> Result<MountKind, SpecError> {
@@ -355,6 +394,9 @@ mod tests {
     #[test]
     fn every_option_that_is_listed_is_taken_and_none_is_left_to_the_file_system() {
         for option in options() {
+            if option.ends_with("idmap") {
+                continue;
+            }
             let kind = parse(serde_json::json!({
                 "destination": "/m", "type": "tmpfs", "source": "/s", "options": [option]}))
             .unwrap_or_else(|e| panic!("{option}: {e}"))
@@ -364,6 +406,33 @@ mod tests {
                 assert_eq!(options.len(), usize::from(own), "{option}");
             }
         }
+    }
+
+    #[test]
+    fn owners_are_mapped_of_bind_mounts_and_by_both_maps_or_those_of_the_container() {
+        let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
+        let mount = |fs_type: &str, options: &[&str], users: bool, groups: bool| {
+            let mut mount = serde_json::json!({
+                "destination": "/m", "type": fs_type, "source": "/s", "options": options});
+            if users {
+                mount["uidMappings"] = map.clone();
+            }
+            if groups {
+                mount["gidMappings"] = map.clone();
+            }
+            parse(mount)
+        };
+        let owners = |options: &[&str]| mount("bind", options, true, true).unwrap().owners.unwrap();
+        assert_eq!(owners(&[]), Owners { ids: IdMaps::from_zero(1000, 10), recursive: false });
+        assert!(owners(&["ridmap"]).recursive && !owners(&["idmap", "rbind"]).recursive);
+        assert!(mount("tmpfs", &["idmap"], true, true).is_err());
+        assert_eq!(mount("bind", &[], true, false).unwrap_err().field, "mounts[0] (/m).gidMappings");
+        let mut mounts = [mount("bind", &["idmap"], false, false).unwrap()];
+        assert!(fill_owners(&mut mounts, &Namespaces::default()).is_err());
+        let ids = IdMaps::from_zero(7, 8);
+        let own = Namespaces { new: libc::CLONE_NEWUSER, ids: ids.clone(), ..Namespaces::default() };
+        fill_owners(&mut mounts, &own).unwrap();
+        assert_eq!(mounts[0].owners.as_ref().unwrap().ids, ids);
     }
 
     #[test]

@@ -19,8 +19,6 @@ pub struct CloneArgs<'a> {
     pub sibling: bool,
     /// The child starts in this cgroup, a directory of a version 2 hierarchy (version 1 gives `EBADF`).
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// The child shares our table of descriptors: what it opens stays open with us.
-    pub share_descriptors: bool,
 }
 
 /// A child process and a descriptor that means it, and never another that got its number later.
@@ -44,9 +42,6 @@ pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Ch
     let mut flags = libc::CLONE_PIDFD as u64 | args.namespaces;
     if args.sibling {
         flags |= libc::CLONE_PARENT as u64;
-    }
-    if args.share_descriptors {
-        flags |= libc::CLONE_FILES as u64;
     }
     if args.cgroup.is_some() {
         flags |= INTO_CGROUP;

@@ -10,6 +10,7 @@ pub mod fd;
 pub mod identity;
 pub mod memory;
 pub mod mount;
+pub mod namespace;
 pub mod netlink;
 pub mod path;
 pub mod pidfd;

@@ -9,9 +9,9 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 const APPLETS: &[&str] = &[
-    "sh", "cat", "chmod", "cut", "dd", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir", "mknod",
-    "mkfifo", "mktemp", "mount", "ps", "pwd", "readlink", "sed", "seq", "sleep", "sort", "stat", "stty", "test",
-    "touch", "true", "tty", "umount", "wc",
+    "sh", "cat", "chmod", "chown", "cut", "dd", "echo", "env", "grep", "head", "hostname", "id", "ls", "mkdir",
+    "mknod", "mkfifo", "mktemp", "mount", "ps", "pwd", "readlink", "sed", "seq", "sleep", "sort", "stat", "stty",
+    "test", "touch", "tr", "true", "tty", "umount", "wc",
 ];
 
 /// One container's bundle, and the host it is on.

@@ -1,5 +1,7 @@
 //! What only this runtime does, or does differently from runc.
 
+mod namespaces;
+
 use crate::bundle::{Bundle, mount_at};
 use berth_runtime::codec::Codec;
 use berth_runtime::image::snapshot::Snapshot;

@@ -1,0 +1,198 @@
+//! User namespaces: root inside is nobody outside, and owns what is inside.
+
+use crate::bundle::Bundle;
+use berth_test_host::output;
+use serde_json::{Value, json};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
+use std::path::Path;
+
+/// What uid and gid 0 are outside.
+pub(crate) const BASE: u32 = 1_000_000;
+
+/// Gives a tree to the container's root.
+fn give(path: &Path) {
+    lchown(path, Some(BASE), Some(BASE)).unwrap();
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
+pub(crate) fn map(size: u32) -> Value {
+    json!([{"containerID": 0, "hostID": BASE, "size": size}])
+}
+
+/// A bundle with a user namespace of its own.
+pub(crate) fn remapped(name: &str) -> Bundle {
+    let mut bundle = Bundle::new(name);
+    give(&bundle.rootfs());
+    namespace(&mut bundle, json!({"type": "user"}));
+    bundle.config["linux"]["uidMappings"] = map(65_536);
+    bundle.config["linux"]["gidMappings"] = map(65_536);
+    bundle
+}
+
+pub(crate) fn namespace(bundle: &mut Bundle, entry: Value) {
+    let list = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|other| other["type"] != entry["type"]);
+    list.push(entry);
+}
+
+pub(crate) fn without_namespace(bundle: &mut Bundle, kind: &str) {
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|other| other["type"] != kind);
+}
+
+/// What a shell on the host says.
+pub(crate) fn on_host(bundle: &Bundle, script: &str) -> String {
+    let output = output(bundle.host.command("sh").args(["-c", script]));
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn root_inside_is_another_user_outside() {
+    let mut bundle = remapped("rt-userns");
+    assert_eq!(
+        bundle.sh("id -u; cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; grep Groups: /proc/self/status"),
+        format!("0\n 0 {BASE} 65536\n 0 {BASE} 65536\nGroups:")
+    );
+    bundle.verb(&["delete", "--force", "c"]);
+    bundle.started();
+    let pid = bundle.state()["pid"].as_u64().unwrap();
+    let outside = on_host(&bundle, &format!("grep -E '^(Uid|Gid)' /proc/{pid}/status"));
+    let four = [BASE.to_string(), BASE.to_string(), BASE.to_string(), BASE.to_string()].join("\t");
+    assert_eq!(outside, format!("Uid:\t{four}\nGid:\t{four}"));
+    assert_ne!(
+        on_host(&bundle, &format!("readlink /proc/{pid}/ns/user")),
+        on_host(&bundle, "readlink /proc/self/ns/user")
+    );
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn its_other_namespaces_belong_to_it() {
+    let mut bundle = remapped("rt-userns-owner");
+    // Mounting sysfs and writing a parameter of the network are rights over the network namespace.
+    bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1", "kernel.shm_rmid_forced": "1"});
+    let said = bundle
+        .sh("ls /sys/class/net; cat /proc/sys/net/ipv4/ip_forward; hostname; stat -c %u /proc/sys/net/ipv4/ip_forward");
+    assert_eq!(said, "lo\n1\ninside\n0");
+    bundle.capable("CAP_SYS_ADMIN").capable("CAP_NET_ADMIN");
+    assert_eq!(bundle.sh("hostname renamed && hostname; mount -t tmpfs t /tmp && echo mounted"), "renamed\nmounted");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn its_files_are_its_users_outside_and_devices_are_the_hosts() {
+    let mut bundle = remapped("rt-userns-files");
+    let said = bundle.sh(
+        "touch /data/mine && touch /data/web && chown 33:34 /data/web && stat -c %u:%g /data/mine /data/web && \
+         echo x > /dev/null && head -c 3 /dev/zero | wc -c && stat -c '%F %t:%T' /dev/null && \
+         mknod /data/null c 1 3 2>&1 | grep -o 'not permitted'; cat /etc/passwd > /dev/full 2>&1 || echo full",
+    );
+    assert_eq!(said, "0:0\n33:34\n3\ncharacter special file 1:3\nnot permitted\nfull");
+    let owner = |name: &str| {
+        let found = bundle.rootfs().join("data").join(name).metadata().unwrap();
+        (found.uid(), found.gid())
+    };
+    assert_eq!(owner("mine"), (BASE, BASE));
+    assert_eq!(owner("web"), (BASE + 33, BASE + 34));
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_may_not_touch_what_is_the_hosts_root() {
+    let mut bundle = remapped("rt-userns-host");
+    let volume = bundle.volume("volume");
+    std::fs::write(volume.join("secret"), "of root").unwrap();
+    std::fs::set_permissions(volume.join("secret"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["bind"]}));
+    let said =
+        bundle.sh("stat -c %u /v/secret; cat /v/secret 2>&1 | grep -o 'denied'; touch /v/new 2>&1 | grep -o denied");
+    assert_eq!(said, "65534\ndenied\ndenied");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_map_may_have_as_many_ranges_as_the_kernel_takes() {
+    let mut bundle = remapped("rt-userns-ranges");
+    let ranges: Vec<Value> = (0..340).map(|i| json!({"containerID": i, "hostID": 10_000 + 2 * i, "size": 1})).collect();
+    bundle.config["linux"]["uidMappings"] = json!(ranges);
+    chown(bundle.rootfs(), Some(10_000), Some(BASE)).unwrap();
+    for dir in ["dev", "proc", "sys"] {
+        chown(bundle.rootfs().join(dir), Some(10_000), Some(BASE)).unwrap();
+    }
+    assert_eq!(
+        bundle.sh("wc -l < /proc/self/uid_map; sed -n '$p' /proc/self/uid_map | tr -s ' '"),
+        "340\n 339 10678 1"
+    );
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn exec_is_in_the_user_namespace_too() {
+    let mut bundle = remapped("rt-userns-exec");
+    bundle.started();
+    let said = bundle
+        .verb(&["exec", "c", "sh", "-c", "id -u; tr -s ' ' < /proc/self/uid_map; readlink /proc/self/ns/user"])
+        .ok();
+    let inside = bundle.verb(&["exec", "c", "readlink", "/proc/1/ns/user"]).ok();
+    assert_eq!(said, format!("0\n 0 {BASE} 65536\n{inside}"));
+    assert_eq!(
+        bundle.verb(&["exec", "--user", "33", "c", "sh", "-c", "id -u; touch /tmp/x; cat < /dev/null"]).stdout,
+        "33"
+    );
+    assert_eq!(bundle.verb(&["exec", "c", "touch", "/data/by-exec"]).code, 0);
+    assert_eq!(bundle.rootfs().join("data/by-exec").metadata().unwrap().uid(), BASE);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_network_of_the_hosts_is_joined_before_the_user_namespace_is_made() {
+    let mut bundle = remapped("rt-userns-netns");
+    on_host(&bundle, "ip netns add given && ip -n given link add mark type bridge");
+    namespace(&mut bundle, json!({"type": "network", "path": "/run/netns/given"}));
+    bundle.config["mounts"].as_array_mut().unwrap().retain(|m| m["destination"] != "/sys");
+    let said = bundle.sh("grep -c mark: /proc/net/dev; id -u");
+    assert_eq!(said, "1\n0");
+    on_host(&bundle, "ip netns del given && umount /run/netns");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_that_it_may_write_is_its_own_on_version_2() {
+    let mut bundle = remapped("rt-userns-cgroup");
+    bundle.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
+    bundle.config["linux"]["cgroupsPath"] = json!("/rt-userns-cgroup");
+    bundle.started();
+    let owners = on_host(
+        &bundle,
+        "find /sys/fs/cgroup -path '*rt-userns-cgroup*' -maxdepth 2 -name 'cgroup.*' -o -path '*rt-userns-cgroup' -maxdepth 2 | xargs stat -c '%u %n'",
+    );
+    let of = |name: &str| {
+        let line = owners.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {owners}"));
+        line.split(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        for name in ["rt-userns-cgroup", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+            assert_eq!(of(name), BASE, "{name}");
+        }
+        assert_eq!(of("cgroup.freeze"), 0);
+        let nested =
+            bundle.verb(&["exec", "c", "sh", "-c", "mkdir /sys/fs/cgroup/below && ls -d /sys/fs/cgroup/below"]);
+        assert_eq!(nested.ok(), "/sys/fs/cgroup/below");
+    } else {
+        // The owner of a version 1 group could change its limits.
+        assert_eq!(of("rt-userns-cgroup"), 0);
+    }
+    bundle.done();
+}
