@@ -79,7 +79,7 @@ mod own {
         assert!(before.contains("10.9.0.2/24"), "{before}");
         let cases = [
             // A name that is taken; a device that is not there, after one that is; a create that fails later.
-            (json!({"dev0": {"name": "lo"}}), "/bin/true", "File exists"),
+            (json!({"dev0": {"name": "lo"}}), "/bin/true", "name network device in the container `lo`"),
             (json!({"dev0": {}, "dev1": {}}), "/bin/true", "move network device `dev1`"),
             (json!({"dev0": {"name": "front0"}}), "/no/such/program", "/no/such/program"),
         ];
