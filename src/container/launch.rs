@@ -413,7 +413,7 @@ fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {
             let bad = |source| LaunchError::Bundle { path: path.display().to_string(), source };
             let snapshot = Snapshot::from_bytes(&bytes).map_err(bad)?;
             let Snapshot { lower, upper, work, .. } = &snapshot;
-            Ok(overlay::assemble(overlay::Layers { lower, upper, work })?)
+            Ok(overlay::assemble(overlay::Layers { lower, upper, work }, &plan.namespaces.ids)?)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => match &plan.root {
             Some(root) => Ok(rootfs::bind(&bundle.join(root), plan.root_propagation)?),

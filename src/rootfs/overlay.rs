@@ -4,10 +4,16 @@
 //! but as a descriptor. Before that the option that names the layers takes 255 bytes, so the mount is made by mount(2),
 //! whose options take a page, with paths relative to the layers' directory, by a child in a throw-away mount namespace
 //! that hands it over as a descriptor.
+//!
+//! For a container with users of its own each layer is mapped (see [`super::owners`]): the image is unpacked once, and its
+//! root is the container's. overlayfs takes layers by path, so they are put on their paths in such a namespace as well.
+//! What is written has the container's numbers on the disk.
 
+use super::owners;
 use crate::errno::{OpContext, OpError};
+use crate::spec::{IdMaps, outside};
 use crate::sys::clone::{CloneArgs, clone};
-use crate::sys::mount::{FsContext, clone_tree};
+use crate::sys::mount::{FsContext, attach, clone_tree};
 use crate::sys::path::c_path;
 use crate::sys::{fd, pidfd};
 use std::ffi::OsString;
@@ -30,14 +36,40 @@ pub struct Layers<'a> {
     pub work: &'a Path,
 }
 
-/// Mounts the layers as a detached overlay. Only for single-threaded processes, see [`crate::sys::clone`].
-pub fn assemble(layers: Layers<'_>) -> Result<OwnedFd, OpError> {
+/// Mounts the layers as a detached overlay, whose owners are mapped by `ids` unless those are empty. Only for
+/// single-threaded processes, see [`crate::sys::clone`].
+pub fn assemble(layers: Layers<'_>, ids: &IdMaps) -> Result<OwnedFd, OpError> {
+    if !ids.is_empty() {
+        give_upper(layers, ids)?;
+        let user = owners::make(ids)?;
+        let mapped = |lower: &PathBuf| {
+            let tree = clone_tree(nix::fcntl::AT_FDCWD, &c_path(lower).op("use layer", lower)?, false);
+            let tree = tree.op("use layer", lower)?;
+            owners::map_owners(&tree, &user, false, lower).map(|()| tree)
+        };
+        let mapped: Vec<OwnedFd> = layers.lower.iter().map(mapped).collect::<Result<_, _>>()?;
+        return in_throwaway_namespace(layers, &mapped);
+    }
     match by_context(layers) {
         Ok(mount) => Ok(mount),
         // A kernel before 6.8 knows no `lowerdir+`, and says so with EINVAL, some only when the mount is made.
-        Err(e) if e.source.kind() == io::ErrorKind::InvalidInput => in_throwaway_namespace(layers),
+        Err(e) if e.source.kind() == io::ErrorKind::InvalidInput => in_throwaway_namespace(layers, &[]),
         Err(e) => Err(e),
     }
+}
+
+/// The upper directory is the root that the container sees. Made as the topmost layer's is, it becomes what that is mapped
+/// to; one that has another owner has been in use.
+fn give_upper(layers: Layers<'_>, ids: &IdMaps) -> Result<(), OpError> {
+    let Some(top) = layers.lower.first() else { return Ok(()) };
+    let upper = layers.upper;
+    let of = |path: &Path| nix::sys::stat::stat(path).op("look at", path).map(|found| (found.st_uid, found.st_gid));
+    let (user, group) = of(top)?;
+    if of(upper)? != (user, group) {
+        return Ok(());
+    }
+    let (user, group) = (outside(&ids.users, user), outside(&ids.groups, group));
+    std::os::unix::fs::chown(upper, user, group).op("give to the container's root", upper)
 }
 
 fn by_context(layers: Layers<'_>) -> Result<OwnedFd, OpError> {
@@ -88,15 +120,12 @@ fn options(layers: Layers<'_>) -> (PathBuf, OsString) {
     (base, OsString::from_vec(text))
 }
 
-fn in_throwaway_namespace(layers: Layers<'_>) -> Result<OwnedFd, OpError> {
+/// `mapped` are in place of the layers, in their order, or none.
+fn in_throwaway_namespace(layers: Layers<'_>, mapped: &[OwnedFd]) -> Result<OwnedFd, OpError> {
     let (base, options) = options(layers);
-    if options.len() > MAX_OPTIONS {
-        let long = io::Error::from_raw_os_error(libc::E2BIG);
-        return Err(long).op("name in one page the layers of", layers.upper);
-    }
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
     let args = CloneArgs { namespaces: libc::CLONE_NEWNS as u64, ..CloneArgs::default() };
-    let child = clone(&args, || match mount_and_clone(&base, &options, layers.upper) {
+    let child = clone(&args, || match mount_inside(layers, mapped, &base, &options) {
         Ok(mount) => fd::send_with(&theirs, b"m", &[mount.as_fd()]).map_or(1, |_| 0),
         Err(e) => {
             let errno = e.raw_os_error().unwrap_or(libc::EIO);
@@ -115,14 +144,28 @@ fn in_throwaway_namespace(layers: Layers<'_>) -> Result<OwnedFd, OpError> {
         .op("mount overlay for", layers.upper)
 }
 
-/// In the throw-away namespace: `upper` is hidden by the overlay there, and by nothing anywhere else.
-fn mount_and_clone(base: &Path, options: &OsString, upper: &Path) -> io::Result<OwnedFd> {
+/// In the throw-away namespace.
+fn mount_inside(layers: Layers<'_>, mapped: &[OwnedFd], base: &Path, options: &OsString) -> io::Result<OwnedFd> {
     use nix::mount::{MsFlags, mount};
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_PRIVATE | MsFlags::MS_REC, nothing)?;
+    for (tree, lower) in mapped.iter().zip(layers.lower) {
+        attach(tree, std::fs::File::open(lower)?.as_fd())?;
+    }
+    if !mapped.is_empty() {
+        match by_context(layers) {
+            Err(e) if e.source.kind() == io::ErrorKind::InvalidInput => {}
+            made => return made.map_err(|e| e.source),
+        }
+    }
+    if options.len() > MAX_OPTIONS {
+        // The layers cannot be named in one page.
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    // `upper` is hidden by the overlay here, and by nothing anywhere else.
     nix::unistd::chdir(base)?;
-    mount(Some("overlay"), upper, Some("overlay"), MsFlags::empty(), Some(options.as_os_str()))?;
-    clone_tree(nix::fcntl::AT_FDCWD, &c_path(upper)?, false)
+    mount(Some("overlay"), layers.upper, Some("overlay"), MsFlags::empty(), Some(options.as_os_str()))?;
+    clone_tree(nix::fcntl::AT_FDCWD, &c_path(layers.upper)?, false)
 }
 
 #[cfg(test)]

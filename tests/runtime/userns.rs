@@ -9,12 +9,12 @@ use std::path::Path;
 /// What uid and gid 0 are outside.
 pub(crate) const BASE: u32 = 1_000_000;
 
-/// Gives a tree to the container's root.
-fn give(path: &Path) {
-    lchown(path, Some(BASE), Some(BASE)).unwrap();
+/// Gives a tree to a user and its group.
+pub(crate) fn give(path: &Path, user: u32) {
+    lchown(path, Some(user), Some(user)).unwrap();
     if path.symlink_metadata().unwrap().is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
-            give(&entry.unwrap().path());
+            give(&entry.unwrap().path(), user);
         }
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn map(size: u32) -> Value {
 /// A bundle with a user namespace of its own.
 pub(crate) fn remapped(name: &str) -> Bundle {
     let mut bundle = Bundle::new(name);
-    give(&bundle.rootfs());
+    give(&bundle.rootfs(), BASE);
     namespace(&mut bundle, json!({"type": "user"}));
     bundle.config["linux"]["uidMappings"] = map(65_536);
     bundle.config["linux"]["gidMappings"] = map(65_536);

@@ -2,7 +2,9 @@
 
 use crate::bundle::Bundle;
 use crate::namespaces::run_second;
-use crate::userns::{BASE, map, namespace, on_host, remapped, without_namespace};
+use crate::userns::{BASE, give, map, namespace, on_host, remapped, without_namespace};
+use berth_runtime::codec::Codec;
+use berth_runtime::image::snapshot::Snapshot;
 use serde_json::json;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -127,4 +129,31 @@ fn the_hosts_mount_namespace_is_no_containers() {
         assert!(said.code != 0 && said.stderr.contains("linux.namespaces"), "{path:?}: {}", said.stderr);
     }
     bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn layers_of_an_image_stay_the_hosts_and_are_the_containers_inside() {
+    let mut bundle = remapped("rt-own-layers");
+    // Unpacked by the host's root, once for everybody.
+    give(&bundle.rootfs(), 0);
+    let (top, upper, work) = (bundle.volume("top"), bundle.volume("upper"), bundle.volume("work"));
+    std::fs::write(top.join("from-top"), "top\n").unwrap();
+    let lower = vec![top.clone(), bundle.rootfs()];
+    std::fs::write(
+        bundle.dir().join("snapshot"),
+        Snapshot { key: "k".into(), lower, upper: upper.clone(), work }.to_bytes(),
+    )
+    .unwrap();
+    let said = bundle
+        .sh("stat -c %u:%g / /from-top /etc/passwd; echo changed > /from-top; touch /new; chown 33:34 /new; \
+         stat -c %u:%g /from-top /new; cat /from-top");
+    assert_eq!(said, "0:0\n0:0\n0:0\n0:0\n33:34\nchanged");
+    let owner = |path: std::path::PathBuf| path.metadata().unwrap().uid();
+    assert_eq!((owner(upper.join("from-top")), owner(upper.join("new"))), (BASE, BASE + 33));
+    assert_eq!((owner(top.join("from-top")), owner(bundle.rootfs().join("etc/passwd"))), (0, 0));
+    assert_eq!(std::fs::read_to_string(top.join("from-top")).unwrap(), "top\n");
+    // Again in the same place: what is the container's stays so.
+    assert_eq!(bundle.sh("stat -c %u / /new"), "0\n33");
+    bundle.done();
 }
