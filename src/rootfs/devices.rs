@@ -93,7 +93,11 @@ fn make_node(dir: &OwnedFd, path: &Path, kind: SFlag, mode: u32, number: (u32, u
         Err(nix::Error::EEXIST) => {
             // An image's own node is taken when it is the same device, and never something else of that name.
             let found = fstatat(dir, name, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW).op("look at device", path)?;
-            if is_device(&found, kind, device) {
+            let place = found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_size == 0;
+            if place && kind != SFlag::S_IFIFO {
+                // Left by a container that could make no nodes, on a /dev that outlives it.
+                bind_host_device(dir, path, kind, device).map(|()| false)
+            } else if is_device(&found, kind, device) {
                 Ok(true)
             } else {
                 Err(io::Error::from_raw_os_error(libc::EEXIST)).op("make device", path)

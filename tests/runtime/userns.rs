@@ -196,3 +196,14 @@ fn a_group_that_it_may_write_is_its_own_on_version_2() {
     }
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn devices_are_bound_again_where_dev_is_part_of_the_root() {
+    let mut bundle = remapped("rt-userns-dev");
+    bundle.config["mounts"].as_array_mut().unwrap().retain(|m| !m["destination"].as_str().unwrap().starts_with("/dev"));
+    for _ in 0..2 {
+        assert_eq!(bundle.sh("stat -c '%F %t:%T' /dev/null && echo x > /dev/null"), "character special file 1:3");
+    }
+    bundle.done();
+}
