@@ -92,3 +92,12 @@ pub(crate) fn accounts(bytes: &[u8]) {
         assert_eq!((again.uid, again.gid), (found.uid, found.gid), "numbers stand for themselves");
     }
 }
+
+/// What systemd says on its socket: an error, or a message whose length was known from its beginning.
+pub(crate) fn dbus(bytes: &[u8]) {
+    use berth_runtime::systemd::message::{FIXED, length, parse};
+    let _ = parse(bytes);
+    if let Some(Ok(whole)) = bytes.get(..FIXED).map(length) {
+        assert!(whole >= FIXED, "a message holds its own header");
+    }
+}

@@ -13,7 +13,7 @@
 //! | L6 | `cli` |
 //! | L5 | `shim` |
 //! | L4 | `bundle`, `container`, `task` (which never import each other, but that `shim` uses all) |
-//! | L3 | `cgroup`, `rootfs`, `security`, `net`, `image` (siblings never import each other) |
+//! | L3 | `cgroup`, `rootfs`, `security`, `net`, `image`, `systemd` (siblings never import each other) |
 //! | L2 | `spec` |
 //! | L1 | `id`, `errno`, `rundir`, `codec` |
 //! | L0 | `sys` |
@@ -36,4 +36,5 @@ pub mod shim;
 pub mod spec;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod systemd;
 pub mod task;

@@ -60,6 +60,11 @@ proptest! {
     }
 
     #[test]
+    fn a_message_of_dbus_is_one_or_an_error(bytes in vec(prop_oneof![Just(0), Just(1), Just(b'l'), any::<u8>()], 0..200)) {
+        targets::dbus(&bytes);
+    }
+
+    #[test]
     fn accounts_are_found_or_not(bytes in prop_oneof![vec(any::<u8>(), 0..100), almost(ACCOUNTS)]) {
         targets::accounts(&bytes);
     }

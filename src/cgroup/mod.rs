@@ -103,6 +103,22 @@ impl Group {
         group
     }
 
+    /// Which interface the machine uses.
+    pub fn version(&self) -> Version {
+        match &*self.tree {
+            Tree::V2(_) => Version::V2,
+            Tree::V1(_) => Version::V1,
+        }
+    }
+
+    /// CPU quota and period in microseconds as they are now; a quota of -1 is none.
+    pub fn bandwidth(&self) -> Result<(i64, u64), OpError> {
+        match &*self.tree {
+            Tree::V2(mount) => v2::bandwidth_now(&mount.join(&self.path)),
+            Tree::V1(mounts) => v1::bandwidth_now(mounts, &self.path),
+        }
+    }
+
     /// The v1 hierarchies that the group is in besides those that every group is in: whoever names a group later must
     /// name them again by [`Group::with`], or leave their directories behind.
     pub fn further(&self) -> &[Controller] {
@@ -211,6 +227,20 @@ impl Group {
         Ok(Entry { files: used().map(open).collect::<Result<_, _>>()? })
     }
 
+    /// The group that a process of this group is in now: this one, or one that was made below it. `None` where that
+    /// cannot be said: on v1, and for a process elsewhere.
+    pub fn where_is(&self, pid: u32) -> Result<Option<Self>, OpError> {
+        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let text = files::read(&path)?;
+        let found = match &*self.tree {
+            Tree::V2(_) => text.lines().find_map(|line| line.strip_prefix("0::/")),
+            Tree::V1(_) => None,
+        };
+        // Below the root of our own cgroup namespace, which is that of the mount.
+        let path = found.map(PathBuf::from).filter(|path| path.starts_with(&self.path));
+        Ok(path.map(|path| Self { tree: self.tree.clone(), path, further: Vec::new() }))
+    }
+
     /// The group's directory for `CLONE_INTO_CGROUP`; `None` on v1, which does not have it (the kernel says EBADF).
     pub fn dir_fd(&self) -> Result<Option<OwnedFd>, OpError> {
         match &*self.tree {
@@ -290,11 +320,7 @@ impl Group {
 
     /// Starts to be told of the group's OOM events.
     pub fn watch_oom(&self) -> Result<OomWatch, OpError> {
-        let version = match &*self.tree {
-            Tree::V2(_) => Version::V2,
-            Tree::V1(_) => Version::V1,
-        };
-        OomWatch::new(self, version)
+        OomWatch::new(self, self.version())
     }
 
     /// How many processes in the group and below it the kernel has killed for want of memory, whichever group's limit

@@ -124,6 +124,13 @@ fn bandwidth(mounts: &[V1Mount], group: &Path, r: &Resources) -> Result<(), OpEr
     again.into_iter().try_for_each(|w| set(&dir, w))
 }
 
+/// Quota (-1 is none) and period as they are.
+pub(super) fn bandwidth_now(mounts: &[V1Mount], group: &Path) -> Result<(i64, u64), OpError> {
+    let dir = need(mounts, group, Controller::Cpu)?;
+    let text = read_if_there(&dir.join("cpu.cfs_quota_us"))?.unwrap_or_default();
+    Ok((text.parse().unwrap_or(-1), read_number(&dir.join("cpu.cfs_period_us"))?))
+}
+
 const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";
 

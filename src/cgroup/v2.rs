@@ -200,6 +200,13 @@ fn bandwidth(target: &Target<'_>, r: &Resources) -> Result<(), OpError> {
     }
 }
 
+/// Quota (-1 is none) and period as they are.
+pub(super) fn bandwidth_now(dir: &Path) -> Result<(i64, u64), OpError> {
+    let text = read_if_there(&dir.join("cpu.max"))?.unwrap_or_default();
+    let (quota, period) = text.split_once(' ').unwrap_or(("max", ""));
+    Ok((quota.parse().unwrap_or(-1), period.parse().unwrap_or(100_000)))
+}
+
 /// Swap before memory: between the two writes nothing of a group with less memory may move out to swap.
 fn memory(target: &Target<'_>, r: &Resources) -> Result<(), OpError> {
     let limit = given(r.memory_bytes);

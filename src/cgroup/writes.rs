@@ -6,7 +6,7 @@
 
 use super::hierarchies::Controller;
 use crate::errno::OpError;
-use crate::spec::{Rate, Resources, Throttle, WeightDevice};
+use crate::spec::{Rate, Resources, Throttle, WeightDevice, cpu_weight};
 use std::borrow::Cow;
 use std::io;
 
@@ -59,7 +59,7 @@ pub(super) fn v2(r: &Resources) -> Result<Vec<Write>, OpError> {
     only_v1(r)?;
     let mut writes = Vec::new();
     let shares = r.cpu_shares.filter(|s| *s > 0 && r.cpu_idle != Some(1));
-    cpu(r, &mut writes, shares.map(|s| ("cpu.weight", weight(s))));
+    cpu(r, &mut writes, shares.map(|s| ("cpu.weight", cpu_weight(s))));
     cpuset(r, &mut writes);
     if let Some(bytes) = given(r.memory_reservation_bytes) {
         writes.push(Write::new(
@@ -281,15 +281,6 @@ fn io_weight(weight: u16) -> u64 {
     1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990
 }
 
-/// v1 shares (2 to 262144, default 1024) as a v2 weight (1 to 10000, default 100), by runc's formula: a parabola in the
-/// logarithms through the three pairs (2, 1), (1024, 100) and (262144, 10000).
-pub(super) fn weight(shares: u64) -> u64 {
-    let l = (shares.clamp(2, 262_144) as f64).log2();
-    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
-    // A hair above a whole number is rounding, not weight.
-    ((10f64.powf(exponent) - 1e-9).ceil() as u64).clamp(1, 10_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,12 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_become_weights_by_runcs_formula() {
-        for (shares, expected) in
-            [(0, 1), (2, 1), (256, 35), (512, 59), (1024, 100), (2048, 174), (262_144, 10_000), (u64::MAX, 10_000)]
-        {
-            assert_eq!(weight(shares), expected, "{shares} shares");
-        }
+    fn weights_of_block_devices_are_on_a_straight_line() {
         assert_eq!([10, 100, 500, 1000].map(io_weight), [1, 910, 4950, 10_000]);
     }
 

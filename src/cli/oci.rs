@@ -51,6 +51,8 @@ impl CliError {
 pub(super) struct Program {
     pub(super) table: Table,
     pub(super) log: Log,
+    /// systemd makes the control groups of new containers.
+    systemd: bool,
 }
 
 /// Carries out an OCI command line.
@@ -61,7 +63,8 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
             let verb = global.operands.first().map_or_else(String::new, |v| v.to_string_lossy().into_owned());
             let result = log.configure(&global).map_err(CliError::from).and_then(|()| {
                 let root = global.value("root").map_or(Path::new(DEFAULT_ROOT), Path::new);
-                let program = Program { table: Table::new(root), log: log.clone() };
+                let systemd = global.flag("systemd-cgroup");
+                let program = Program { table: Table::new(root), log: log.clone(), systemd };
                 let result = dispatch(&program, &global, &verb);
                 program.table.take_warnings().iter().for_each(|warning| log.warn(warning));
                 result
@@ -86,9 +89,6 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
     }
     if global.flag("help") || matches!(verb, "" | "help" | "h") {
         return help_verb(global.operands.get(1).filter(|_| !global.flag("help")));
-    }
-    if global.flag("systemd-cgroup") {
-        return Err(UsageError("--systemd-cgroup is not supported yet: use the cgroupfs driver".into()).into());
     }
     let Some(grammar) = verbs::ALL.iter().find(|g| g.name == verb) else {
         return Err(CliError::UnknownVerb(verb.to_owned()));
@@ -166,7 +166,7 @@ fn listen_fds() -> u32 {
     if number("LISTEN_PID") != Some(std::process::id()) { 0 } else { number("LISTEN_FDS").unwrap_or(0) }
 }
 
-fn request<'a>(args: &'a Args, detach: bool) -> Result<Create<'a>, CliError> {
+fn request<'a>(program: &Program, args: &'a Args, detach: bool) -> Result<Create<'a>, CliError> {
     let listen_fds = listen_fds();
     Ok(Create {
         id: args.id()?,
@@ -178,12 +178,13 @@ fn request<'a>(args: &'a Args, detach: bool) -> Result<Create<'a>, CliError> {
         no_pivot: args.flag("no-pivot"),
         new_keyring: !args.flag("no-new-keyring"),
         notify: notify::asked().is_some(),
+        systemd: program.systemd,
         terminal: console::destination(args, detach)?,
     })
 }
 
 fn create_verb(program: &Program, args: &Args) -> Result<(), CliError> {
-    let request = request(args, true)?;
+    let request = request(program, args, true)?;
     let mut created = create::create(&program.table, &request)?;
     created.launched.warnings.iter().for_each(|warning| program.log.warn(warning));
     program.log.debug(&format!("the init of `{}` is process {}", request.id, created.launched.pid));
@@ -198,7 +199,7 @@ fn create_verb(program: &Program, args: &Args) -> Result<(), CliError> {
 
 fn run_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
     let detach = args.flag("detach");
-    let request = request(args, detach)?;
+    let request = request(program, args, detach)?;
     let mut running = run::run(&program.table, &request)?;
     running.warnings().iter().for_each(|warning| program.log.warn(warning));
     program.log.debug(&format!("the init of `{}` is process {}", request.id, running.pid()));

@@ -219,6 +219,7 @@ mod tests {
             annotations: BTreeMap::new(),
             shares_pids: false,
             further: Vec::new(),
+            unit: None,
             hooks: crate::spec::Hooks::default(),
         };
         let text = table_of(&[document(&record, Status::Stopped, "root".into())]);

@@ -5,10 +5,12 @@ use super::delete::run_poststop;
 use super::hooks::HookError;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
 use super::notify;
-use super::state::{Record, Slot, StateError, Table, group, start_time};
+use super::scope::{self, Scope};
+use super::state::{Record, Slot, StateError, Table, start_time};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::spec::Plan;
+use crate::systemd::{self, Unit};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::ffi::CString;
@@ -37,6 +39,8 @@ pub struct Create<'a> {
     pub new_keyring: bool,
     /// The host's service manager wants to hear when the program is ready.
     pub notify: bool,
+    /// systemd makes the control group.
+    pub systemd: bool,
     /// Standard streams of the program.
     pub stdio: [BorrowedFd<'a>; 3],
 }
@@ -116,17 +120,16 @@ pub(super) fn create_in(
     c: &Create<'_>,
     ends: [BorrowedFd<'_>; 2],
 ) -> Result<Created, VerbError> {
-    let path = cgroup_path(plan, c.id);
-    let group = match group(&path) {
-        Ok(group) => group.with_limits_of(&plan.resources),
-        Err(e) => return Err(undo(slot, None, e.into())),
+    let (group, unit) = match scope::place(plan, c.id, c.systemd) {
+        Ok(place) => place,
+        Err(e) => return Err(undo(slot, None, e)),
     };
     let mut record = new_record(plan, bundle, c, &group);
-    let created = make(&slot, &mut record, plan, c, &group, ends);
+    let created = make(&slot, &mut record, plan, c, (&group, unit), ends);
     match created {
         Ok(launched) => Ok(Created { slot, launched, group, record }),
         Err(e) => {
-            let first = undo(slot, Some(&group), e);
+            let first = undo(slot, Some((&group, record.unit.as_deref())), e);
             run_poststop(table, &record);
             Err(first)
         }
@@ -138,13 +141,19 @@ fn make(
     record: &mut Record,
     plan: &Plan,
     c: &Create<'_>,
-    group: &Group,
+    (group, unit): (&Group, Option<Unit>),
     [gate, report]: [BorrowedFd<'_>; 2],
 ) -> Result<Launched, VerbError> {
+    record.unit = unit.as_ref().map(|unit| unit.name.clone());
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
     slot.write(record)?;
+    let scope = match unit {
+        // One that cannot be started may be another's, and is not ours to stop.
+        Some(unit) => Some(Scope::start(&unit, c.id, plan, group).inspect_err(|_| record.unit = None)?),
+        None => None,
+    };
     group.create()?;
-    group.configure(&plan.resources)?;
+    group.configure(scope.as_ref().map_or(&plan.resources, Scope::first))?;
     let launch = Launch {
         id: c.id,
         bundle: &record.bundle,
@@ -161,7 +170,8 @@ fn make(
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
     record.start_time = start_time(launched.pid).unwrap_or(0);
-    let recorded = slot.write(record).map_err(VerbError::from).and_then(|()| match c.pid_file {
+    let settled = scope.map_or(Ok(()), |scope| scope.settle(group)).map_err(VerbError::from);
+    let recorded = settled.and_then(|()| Ok(slot.write(record)?)).and_then(|()| match c.pid_file {
         Some(path) => Ok(write_pid_file(path, launched.pid)?),
         None => Ok(()),
     });
@@ -187,6 +197,7 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
         shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
         further: Vec::new(),
         hooks: plan.hooks.later(),
+        unit: None,
     };
     record.set_group(group);
     record
@@ -200,14 +211,6 @@ pub fn write_pid_file(path: &Path, pid: u32) -> Result<(), OpError> {
     std::fs::rename(&new, path).op("write", path)
 }
 
-fn cgroup_path(plan: &Plan, id: &str) -> PathBuf {
-    match &plan.cgroups_path {
-        Some(path) if !path.as_os_str().is_empty() => path.clone(),
-        // Of its own at the top: a parent shared by all would have to be kept or removed by somebody.
-        _ => PathBuf::from(format!("berth-runtime-{id}")),
-    }
-}
-
 /// Opened for both directions, a FIFO has a reader and a writer from the start: nobody waits in open(2), and the init
 /// sees no end of file between one writer and the next.
 fn fifo(path: &Path) -> Result<OwnedFd, OpError> {
@@ -216,8 +219,9 @@ fn fifo(path: &Path) -> Result<OwnedFd, OpError> {
 }
 
 /// Takes back what was made; the first error is the one to tell.
-fn undo(slot: Slot, group: Option<&Group>, first: VerbError) -> VerbError {
-    if let Some(group) = group {
+fn undo(slot: Slot, made: Option<(&Group, Option<&str>)>, first: VerbError) -> VerbError {
+    if let Some((group, unit)) = made {
+        let _ = unit.map_or(Ok(()), systemd::stop);
         let _ = group.remove();
     }
     let _ = slot.remove();

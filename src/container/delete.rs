@@ -7,6 +7,7 @@ use crate::cgroup::Group;
 use crate::errno::{OpError, chain};
 use crate::spec::HookKind;
 use crate::sys::pidfd;
+use crate::systemd;
 
 /// How long the processes of a killed container may take to end.
 const PATIENCE_MS: u16 = 10_000;
@@ -65,10 +66,12 @@ pub(super) fn remove(table: &Table, slot: Slot, record: &Record, group: &Group) 
         Ok(false) => Ok(()),
         _ => group.kill(),
     };
+    // Before the group goes, which is systemd's to remove; what else it left of it, on version 1, is ours.
+    let stopped = record.unit.as_deref().map_or(Ok(()), systemd::stop);
     let removed = group.remove();
     slot.remove()?;
     run_poststop(table, record);
-    Ok(killed.and(removed)?)
+    Ok(killed.and(stopped).and(removed)?)
 }
 
 /// All of them run: one that fails is something to be told of, and changes nothing any more.

@@ -128,13 +128,26 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     if !affinity.initial.is_empty() {
         sched::set_affinity(&affinity.initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
     }
-    let args = CloneArgs { sibling: e.sibling, cgroup: cgroup_dir.as_ref().map(AsFd::as_fd), ..CloneArgs::default() };
-    let child = clone(&args, || match run(&mut joining, &theirs) {
-        Err(e) => {
-            announce(&theirs, &e);
-            e.shell_code()
+    let mut start = |cgroup: Option<&OwnedFd>| {
+        let cgroup = cgroup.map(AsFd::as_fd);
+        clone(&CloneArgs { sibling: e.sibling, cgroup, ..CloneArgs::default() }, || match run(&mut joining, &theirs) {
+            Err(e) => {
+                announce(&theirs, &e);
+                e.shell_code()
+            }
+        })
+    };
+    let child = match start(cgroup_dir.as_ref()) {
+        // The container has given controllers on to groups of its own below, and version 2 takes processes in leaves
+        // only: where its init has gone, this one goes too.
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) && e.subgroups.is_empty() => {
+            match e.cgroup.where_is(e.init)? {
+                Some(group) => start(group.dir_fd()?.as_ref()),
+                None => Err(error),
+            }
         }
-    })
+        other => other,
+    }
     .op("clone", "the container's process")?;
     drop(theirs);
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };

@@ -30,6 +30,7 @@ mod program;
 pub mod report;
 pub mod resources;
 pub mod run;
+mod scope;
 pub mod start;
 pub mod state;
 mod terminal;

@@ -24,8 +24,8 @@ const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 11] = [
     ('c', Some(136), None, "rwm"),
 ];
 
-/// Denies a group all devices but those that `rules` and [`ALWAYS`] allow. `dir` is the group's directory on version 2.
-pub(super) fn restrict_devices(group: &Group, dir: Option<&OwnedFd>, rules: &[DeviceRule]) -> Result<(), OpError> {
+/// The container's own rules and those of every container, in their order.
+pub(super) fn rules(own: &[DeviceRule]) -> Vec<DeviceRule> {
     let always = ALWAYS.iter().map(|&(kind, major, minor, access)| DeviceRule {
         allow: true,
         kind,
@@ -33,7 +33,13 @@ pub(super) fn restrict_devices(group: &Group, dir: Option<&OwnedFd>, rules: &[De
         minor,
         access: access.into(),
     });
-    let rules: Vec<DeviceRule> = rules.iter().cloned().chain(always).collect();
+    own.iter().cloned().chain(always).collect()
+}
+
+/// Denies a group all devices but those that `own` rules and [`ALWAYS`] allow. `dir` is the group's directory on
+/// version 2.
+pub(super) fn restrict_devices(group: &Group, dir: Option<&OwnedFd>, own: &[DeviceRule]) -> Result<(), OpError> {
+    let rules = rules(own);
     match dir {
         Some(dir) => devices::restrict(dir.as_fd(), &rules).op("restrict the devices of", group.path()),
         None => restrict_by_files(group, &rules),

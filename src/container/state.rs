@@ -136,6 +136,9 @@ pub struct Record {
     /// v1 hierarchies that the group is in besides those that every group is in, by the controllers' names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<String>,
+    /// The unit of systemd's whose group it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// The hooks that later verbs run, whatever becomes of the document.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
@@ -436,6 +439,7 @@ mod tests {
             annotations: BTreeMap::new(),
             shares_pids: false,
             further: Vec::new(),
+            unit: None,
             hooks: Hooks::default(),
         }
     }

@@ -1,8 +1,10 @@
 //! `update`: other limits for a container that exists.
 
 use super::create::VerbError;
+use super::scope;
 use super::state::{StateError, Status, Table};
 use crate::spec::Resources;
+use crate::systemd;
 
 /// Changes those limits that `resources` gives. Rules for devices are left alone, as runc leaves them: they are the
 /// container's for life.
@@ -14,6 +16,9 @@ pub fn update(table: &Table, id: &str, resources: &Resources) -> Result<(), Verb
         status => return Err(StateError::Wrong { verb: "update", status }.into()),
     }
     let group = record.group()?;
+    if let Some(unit) = &record.unit {
+        systemd::set(unit, &scope::complete(resources, &group)?, scope::interface(&group))?;
+    }
     let wider = group.with_limits_of(resources);
     if wider.further() == group.further() {
         return Ok(wider.configure(resources)?);

@@ -145,6 +145,15 @@ pub fn parse_resources(json: &[u8]) -> Result<Resources, SpecError> {
     check(&given)
 }
 
+/// v1 shares (2 to 262144, default 1024) as a v2 weight (1 to 10000, default 100), by runc's formula: a parabola in the
+/// logarithms through the three pairs (2, 1), (1024, 100) and (262144, 10000).
+pub fn cpu_weight(shares: u64) -> u64 {
+    let l = (shares.clamp(2, 262_144) as f64).log2();
+    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+    // A hair above a whole number is rounding, not weight.
+    ((10f64.powf(exponent) - 1e-9).ceil() as u64).clamp(1, 10_000)
+}
+
 /// Checks the resources of a document.
 pub(super) fn check(given: &oci::LinuxResources) -> Result<Resources, SpecError> {
     let mut found = Resources::default();
@@ -343,6 +352,15 @@ mod tests {
         assert_eq!(found.rdma, [rdma]);
         assert_eq!((found.class_id, found.priorities), (Some(1_048_577), vec![("eth0".to_owned(), 500)]));
         assert_eq!(found.unified.len(), 2);
+    }
+
+    #[test]
+    fn shares_become_weights_by_runcs_formula() {
+        for (shares, expected) in
+            [(0, 1), (2, 1), (256, 35), (512, 59), (1024, 100), (2048, 174), (262_144, 10_000), (u64::MAX, 10_000)]
+        {
+            assert_eq!(cpu_weight(shares), expected, "{shares} shares");
+        }
     }
 
     #[test]

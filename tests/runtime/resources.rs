@@ -338,6 +338,26 @@ fn a_container_is_in_the_group_that_the_document_names_whichever_way() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_container_that_limits_groups_of_its_own_can_still_be_entered() {
+    let mut bundle = limited("rt-below", json!({}));
+    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]});
+    bundle.config["mounts"].as_array_mut().unwrap().push(mount);
+    // As the first process of an init system does it.
+    bundle.script(
+        "cd /sys/fs/cgroup; test -d pids && cd pids; mkdir init && echo 1 > init/cgroup.procs; \
+         test -e cgroup.subtree_control && echo +pids > cgroup.subtree_control; echo up; while :; do sleep 1000; done",
+    );
+    bundle.create().ok();
+    bundle.verb(&["start", "c"]).ok();
+    berth_test_host::eventually("it", crate::bundle::PATIENCE, || bundle.said().contains("up").then_some(()));
+    let said = bundle.verb(&["exec", "c", "sh", "-c", "echo inside; grep -c . /proc/self/cgroup"]).ok();
+    assert!(said.starts_with("inside"), "{said}");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn groups_made_inside_the_container_are_removed_with_it() {
     let mut bundle = limited("rt-nested", json!({}));
     bundle.started();

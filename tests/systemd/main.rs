@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
+mod scope;
+
 use berth_test_host::{eventually, fixture, output, run};
 use serde_json::Value;
 use std::fs;

@@ -1,0 +1,65 @@
+//! systemd as the maker of a container's control group, for `--systemd-cgroup`.
+//!
+//! ```text
+//! cgroupsPath ─name─→ Unit ──start(placeholder)──→ systemd makes the group, and keeps to it what it is told of limits
+//!                       │                                  │
+//!                       │   set(limits)                    ▼  the files of the group are written as without systemd
+//!                       └── stop ──→ systemd ends what is left in it, and removes it
+//! ```
+//! A unit of systemd's kind for foreign processes (a scope) begins with a process that is there already, and ends with
+//! its last one. The container's init can only be made once the group is there, so that a placeholder comes first, and
+//! goes when the init is in.
+//!
+//! `message` is the protocol's bytes and pure, as are `name` and `properties`; `bus` speaks it on a blocking socket, to
+//! one peer, one call at a time. There is no thread and no event loop, so that a process that speaks it can clone.
+
+mod bus;
+pub mod message;
+mod name;
+mod properties;
+
+pub use name::{NameError, Unit};
+pub use properties::Interface;
+
+use crate::errno::OpError;
+use crate::spec::{DeviceRule, Resources};
+use bus::Manager;
+
+/// A unit to start.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// Its names.
+    pub unit: &'a Unit,
+    /// The container's id, for the description.
+    pub id: &'a str,
+    /// The process that it begins with.
+    pub pid: u32,
+    /// Limits.
+    pub resources: &'a Resources,
+    /// All rules for devices.
+    pub devices: &'a [DeviceRule],
+    /// The machine's control groups.
+    pub interface: Interface,
+}
+
+/// Has systemd make a unit and its group, and returns when they are there.
+pub fn start(s: &Start<'_>) -> Result<(), OpError> {
+    let mut all = properties::of_new(s.unit, s.id, s.pid, s.interface);
+    all.extend(properties::of_limits(s.resources, s.interface));
+    all.extend(properties::of_devices(s.devices, s.interface));
+    Manager::connect()?.start(&s.unit.name, &all)
+}
+
+/// Tells systemd of changed limits.
+pub fn set(unit: &str, resources: &Resources, interface: Interface) -> Result<(), OpError> {
+    let limits = properties::of_limits(resources, interface);
+    if limits.is_empty() {
+        return Ok(());
+    }
+    Manager::connect()?.set(unit, &limits)
+}
+
+/// Stops a unit, whatever is left in it, and returns when it is gone. One that is gone already is no error.
+pub fn stop(unit: &str) -> Result<(), OpError> {
+    Manager::connect()?.stop(unit)
+}
