@@ -1,8 +1,7 @@
 //! The OCI runtime on the real kernel: bundles made by hand on busybox, driven by the command line.
 //!
-//! `BERTH_TEST_RUNTIME=runc` runs another runtime instead, to prove the suite: `cargo test --test runtime -- --ignored
-//! --skip own:: --skip clocks:: --skip idmap::`. What only ours does, or does better, is in `own`; runc's next release has
-//! the other two.
+//! `BERTH_TEST_RUNTIME=runc` runs another runtime instead, to prove the suite; `scripts/test root` does so first. What
+//! only ours does, or does better, is in modules `own`, and what else Debian's runc does not do is named in `not-runc`.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
@@ -14,7 +13,7 @@ mod clocks;
 mod confinement;
 mod exec;
 mod hooks;
-mod idmap;
+mod images;
 mod labels;
 mod lifecycle;
 mod mounts;

@@ -443,3 +443,13 @@ fn features_are_those_of_the_specifications_document() {
         assert!(!features["linux"][key].is_null(), "{key}");
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_descriptor_to_preserve_that_is_not_open_is_an_error() {
+    let mut bundle = Bundle::new("rt-preserve-none");
+    let said = bundle.script("true").run_with(&["--preserve-fds", "200"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("find preserved descriptor"), "{}", said.stderr);
+    bundle.assert_clean();
+}
