@@ -39,11 +39,12 @@ pub struct Owners {
 }
 
 impl Mount {
-    /// Gives SELinux's context to a file system that is made new. The kernel has its own for those that show itself.
+    /// Gives SELinux's context to a file system that is made new. The kernel has its own for those that show itself,
+    /// and takes none for message queues.
     pub(super) fn label(&mut self, label: Option<&CString>) {
         let (Some(label), MountKind::FileSystem { fs_type, options, .. }) = (label, &mut self.kind) else { return };
         let asked = options.iter().any(|(name, _)| name.to_bytes().ends_with(b"context"));
-        if !asked && !matches!(fs_type.to_bytes(), b"proc" | b"sysfs") {
+        if !asked && !matches!(fs_type.to_bytes(), b"proc" | b"sysfs" | b"mqueue") {
             options.push((c"context".to_owned(), Some(label.clone())));
         }
     }

@@ -99,6 +99,7 @@ fn new_file_systems_get_the_mount_label_but_those_that_show_the_kernel() {
     let mounts = json!([
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
+        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"},
         {"destination": "/t", "type": "tmpfs", "source": "tmpfs"},
         {"destination": "/own", "type": "tmpfs", "source": "tmpfs", "options": ["rootcontext=b:b:b:s0"]},
         {"destination": "/bind", "type": "bind", "source": "/x", "options": ["bind"]},
@@ -115,6 +116,6 @@ fn new_file_systems_get_the_mount_label_but_those_that_show_the_kernel() {
         })
         .unwrap()
     };
-    assert_eq!(labels(with("a:a:a:s0:c1,c2")), [false, false, true, false, false]);
-    assert_eq!(labels(with("")), [false; 5]);
+    assert_eq!(labels(with("a:a:a:s0:c1,c2")), [false, false, false, true, false, false]);
+    assert_eq!(labels(with("")), [false; 6]);
 }

@@ -106,6 +106,7 @@ fn a_program_its_mounts_and_its_keyring_get_their_selinux_labels() {
         println!("NOT TESTED HERE: SELinux, which has no policy here; the VM tier's boot with one does");
         return;
     }
+    berth_test_host::run(bundle.host.command("mount").args(["-t", "selinuxfs", "selinuxfs", "/sys/fs/selinux"]));
     bundle.config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t");
     bundle.config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t");
     bundle.config["mounts"].as_array_mut().unwrap().extend([
