@@ -1,7 +1,7 @@
 //! Labels of security modules, and what is asked for that counts for nothing.
 //!
-//! AppArmor and SELinux are in the kernel of the guest, each in a boot of its own; a machine with neither can only show
-//! that labels are refused.
+//! AppArmor is in the kernel of the guest, with a profile loaded; a machine without it can only show that labels are
+//! refused. SELinux is in none of our machines.
 
 use crate::bundle::Bundle;
 use serde_json::json;
@@ -90,39 +90,19 @@ fn a_label_is_not_written_where_the_containers_proc_is() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_program_its_mounts_and_its_keyring_get_their_selinux_labels() {
+fn selinux_labels_are_refused_by_their_field_where_the_kernel_has_no_policy() {
     let mut bundle = Bundle::new("rt-selinux");
-    if !selinux() {
-        let labels = [("process", "selinuxLabel"), ("linux", "mountLabel")];
-        for (part, member) in labels {
-            bundle.config[part][member] = json!("system_u:system_r:container_t:s0");
-            let said = bundle.run();
-            assert_ne!(said.code, 0);
-            let field = format!("{part}.{member}: got `system_u:system_r:container_t:s0`, but selinux is disabled");
-            assert!(said.stderr.contains(&field), "{}", said.stderr);
-            bundle.config[part].as_object_mut().unwrap().remove(member);
-        }
-        bundle.assert_clean();
-        println!("NOT TESTED HERE: SELinux, which has no policy here; the VM tier's boot with one does");
-        return;
+    assert!(!selinux(), "this machine has SELinux, for which there is no test yet: see docs/SCOPE.md");
+    let labels = [("process", "selinuxLabel"), ("linux", "mountLabel")];
+    for (part, member) in labels {
+        bundle.config[part][member] = json!("system_u:system_r:container_t:s0");
+        let said = bundle.run();
+        assert_ne!(said.code, 0);
+        let field = format!("{part}.{member}: got `system_u:system_r:container_t:s0`, but selinux is disabled");
+        assert!(said.stderr.contains(&field), "{}", said.stderr);
+        bundle.config[part].as_object_mut().unwrap().remove(member);
     }
-    berth_test_host::run(bundle.host.command("mount").args(["-t", "selinuxfs", "selinuxfs", "/sys/fs/selinux"]));
-    bundle.config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t");
-    bundle.config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t");
-    bundle.config["mounts"].as_array_mut().unwrap().extend([
-        json!({"destination": "/scratch", "type": "tmpfs", "source": "tmpfs"}),
-        json!({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"}),
-    ]);
-    let script = "cat /proc/self/attr/current | tr -d '\\0'; echo; cat /proc/self/attr/keycreate; \
-                  grep -o 'scratch .*context=[a-z_:]*' /proc/mounts | grep -o 'context=.*'";
-    let labelled = "system_u:system_r:container_t\ncontext=system_u:object_r:container_file_t";
-    assert_eq!(bundle.sh(script).replace("\n\n", "\n"), labelled);
-    bundle.started();
-    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", script]).ok().replace("\n\n", "\n"), labelled);
-    let bad = bundle.verb(&["exec", "--process-label", "nobody:nothing:never", "c", "true"]);
-    assert_ne!(bad.code, 0);
-    assert!(bad.stderr.contains("apply selinux label `nobody:nothing:never`"), "{}", bad.stderr);
-    bundle.done();
+    bundle.assert_clean();
 }
 
 #[test]
