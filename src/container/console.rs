@@ -15,6 +15,10 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+/// How much is shown at a time: more than a terminal holds, so that all that was written before an end is shown after it,
+/// and not all of one that never stops writing.
+const SHOWN_BYTES: usize = 128 << 10;
+
 /// Where the terminal of a process goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TerminalTo {
@@ -113,14 +117,22 @@ impl Console {
         }
     }
 
-    /// Shows what the process has written so far.
+    /// Shows what the process has written so far, or the first of it.
     pub(super) fn show_output(&mut self) {
+        // Where nobody looks any more the process may still write.
+        self.take_output(&mut |bytes| {
+            let _ = write_all(bytes);
+        });
+    }
+
+    fn take_output(&mut self, show: &mut dyn FnMut(&[u8])) {
         let mut buffer = [0; 16384];
-        while self.output {
+        let mut shown = 0;
+        while self.output && shown < SHOWN_BYTES {
             match nix::unistd::read(&self.master, &mut buffer) {
                 Ok(n) if n > 0 => {
-                    // Where nobody looks any more the process may still write.
-                    let _ = write_all(&buffer[..n]);
+                    show(&buffer[..n]);
+                    shown += n;
                 }
                 Err(nix::Error::EINTR) => {}
                 Err(nix::Error::EAGAIN) => return,
@@ -160,6 +172,16 @@ impl Drop for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_that_never_ends_is_taken_in_parts() {
+        let master = std::fs::File::open("/dev/zero").unwrap().into();
+        let mut console = Console { master, was: None, input: true, output: true, pending: Vec::new() };
+        let mut shown = 0;
+        console.take_output(&mut |bytes| shown += bytes.len());
+        assert_eq!(shown, SHOWN_BYTES);
+        assert!(console.output);
+    }
 
     #[test]
     fn a_terminal_is_the_callers_or_goes_to_a_socket() {

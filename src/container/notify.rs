@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 const INSIDE: &str = "/run/notify";
 const SOCKET: &str = "notify.sock";
 
+/// How many messages are heard at a time, of one that never stops talking not all.
+const HEARD: usize = 64;
+
 /// The service manager's socket, where one waits to hear from this process.
 pub fn asked() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
@@ -64,7 +67,7 @@ impl Listener {
     /// Hands on what has been said; true once the program has said that it is ready.
     pub(super) fn hand_on(&self, main: u32) -> Result<bool, OpError> {
         let mut buffer = [0; 4096];
-        loop {
+        for _ in 0..HEARD {
             let n = match self.socket.recv(&mut buffer) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -77,6 +80,7 @@ impl Listener {
                 return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// Waits until the program is ready or has ended.
@@ -129,6 +133,28 @@ fn ready_lines(message: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_never_stops_talking_is_heard_in_parts() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SOCKET);
+        let socket = UnixDatagram::bind(&path).unwrap();
+        // Waits for the next message: here one that never stops is not too slow either.
+        let listener = Listener { socket, path: path.clone(), manager: "@nobody".into() };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let talker = UnixDatagram::unbound().unwrap();
+                talker.connect(&path).unwrap();
+                while !done.load(Ordering::Relaxed) && talker.send(b"STATUS=x").is_ok() {}
+            });
+            assert!(!listener.hand_on(1).unwrap());
+            done.store(true, Ordering::Relaxed);
+            // It may wait for room.
+            drop(listener);
+        });
+    }
 
     #[test]
     fn only_readiness_goes_over() {

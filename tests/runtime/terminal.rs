@@ -176,3 +176,36 @@ fn a_further_process_at_a_terminal_has_the_callers() {
     talk(running, master);
     bundle.done();
 }
+
+/// Starts a verb whose output is read byte by byte: there is always more of a program that never stops writing.
+fn spawn_read_slowly(bundle: &Bundle, args: &[&str]) -> berth_test_host::Running {
+    let mut command = bundle.runtime();
+    let mut running = bundle.host.spawn(command.args(args).stdout(Stdio::piped()));
+    let mut output = running.nsenter.stdout.take().unwrap();
+    std::thread::spawn(move || while output.read(&mut [0; 1]).is_ok_and(|n| n > 0) {});
+    running
+}
+
+#[test]
+#[ignore = "needs root"]
+fn signals_reach_a_program_that_never_stops_writing() {
+    let mut bundle = Bundle::new("rt-tty-yes");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.script("trap 'exit 7' TERM; cat /dev/zero & touch /ready; while :; do wait; done").write();
+    let mut running = spawn_read_slowly(&bundle, &["run", "--bundle", bundle.dir().to_str().unwrap(), "c"]);
+    eventually("the program", PATIENCE, || bundle.rootfs().join("ready").exists().then_some(()));
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(running.wait(PATIENCE).code(), Some(7));
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_end_of_a_process_is_seen_although_another_goes_on_writing() {
+    let mut bundle = Bundle::new("rt-tty-writer");
+    bundle.started();
+    let mut running =
+        spawn_read_slowly(&bundle, &["exec", "--tty", "c", "sh", "-c", "trap '' HUP; cat /dev/zero & exit 5"]);
+    assert_eq!(running.wait(PATIENCE).code(), Some(5));
+    bundle.done();
+}
