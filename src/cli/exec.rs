@@ -31,10 +31,12 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
     if terminal && destination == TerminalTo::Caller {
         process.console_size = callers_size();
     }
+    let documents = program.table.documents(&record.id)?;
     let mut foreground = Foreground::new()?;
     let mut launched = exec(&Exec {
         id: &record.id,
         bundle: &record.bundle,
+        documents: &documents,
         init: record.pid,
         pidfd: init.as_fd(),
         cgroup: &cgroup,

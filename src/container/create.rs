@@ -3,13 +3,13 @@
 use super::console::{self, TerminalTo};
 use super::delete::run_poststop;
 use super::hooks::HookError;
-use super::launch::{Launch, LaunchError, Launched, launch_plan, read_plan};
+use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::notify;
 use super::scope::{self, Scope};
 use super::state::{Record, Slot, StateError, Table, start_time};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
-use crate::spec::Plan;
+use crate::spec::{self, Plan};
 use crate::systemd::{self, Unit};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -78,8 +78,11 @@ pub struct Created {
 /// Creates a container.
 pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
-    let mut plan = plan_of(&bundle, c)?;
+    let (mut plan, document) = plan_of(&bundle, c)?;
     let slot = table.claim(c.id)?;
+    if let Err(e) = slot.keep_document(&document) {
+        return Err(undo(slot, None, e.into()));
+    }
     if c.notify
         && let Err(e) = notify::prepare(&mut plan, &slot.notify())
     {
@@ -93,9 +96,10 @@ pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
     create_in(table, slot, &plan, &bundle, c, [gate.as_fd(), report.as_fd()])
 }
 
-/// The bundle's plan, with what the caller adds to it.
-pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<Plan, VerbError> {
-    let mut plan = read_plan(bundle)?;
+/// The bundle's plan, with what the caller adds to it, and the document that it is of.
+pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<(Plan, Vec<u8>), VerbError> {
+    let document = read_document(bundle)?;
+    let mut plan = spec::parse(&document).map_err(LaunchError::from)?;
     if let Some(process) = &mut plan.process {
         c.terminal.fits(process.terminal)?;
         if c.terminal == TerminalTo::Caller && process.terminal {
@@ -108,7 +112,7 @@ pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<Plan, VerbError> 
             }
         }
     }
-    Ok(plan)
+    Ok((plan, document))
 }
 
 /// As [`create`], with the slot claimed, and gate and report chosen by the caller.

@@ -37,8 +37,11 @@ use std::path::{Path, PathBuf};
 pub struct Exec<'a> {
     /// The container's id.
     pub id: &'a str,
-    /// The container's bundle: what is not said in `process` is as config.json says for the container's own process.
+    /// The container's bundle.
     pub bundle: &'a Path,
+    /// The directory with the config.json that the container was made of: what is not said in `process` is as it says
+    /// for the container's own process.
+    pub documents: &'a Path,
     /// The container's init in our pid namespace.
     pub init: u32,
     /// The same init, so that no later process is taken for it.
@@ -97,7 +100,7 @@ pub struct ExecRequest {
 
 /// Runs a process in a container. Returns when its program runs.
 pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
-    let plan = read_plan(e.bundle)?;
+    let plan = read_plan(e.documents)?;
     nix::sys::prctl::set_dumpable(false).op("make", "the worker not dumpable")?;
     let root = container_root(e)?;
     let process = process(&plan, &e.process, root.as_fd())?;

@@ -139,9 +139,13 @@ pub(super) struct Prepared<'a> {
 
 /// Reads and checks the configuration of the bundle at `bundle`.
 pub fn read_plan(bundle: &Path) -> Result<Plan, LaunchError> {
+    Ok(spec::parse(&read_document(bundle)?)?)
+}
+
+/// The configuration of the bundle at `bundle` as it is written.
+pub(super) fn read_document(bundle: &Path) -> Result<Vec<u8>, OpError> {
     let path = bundle.join("config.json");
-    let json = std::fs::read(&path).op("read", &path)?;
-    Ok(spec::parse(&json)?)
+    std::fs::read(&path).op("read", &path)
 }
 
 /// Makes the container's init and returns when it waits at the gate.

@@ -28,9 +28,10 @@ pub struct Running {
 /// Creates a container and starts it.
 pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
-    let mut plan = plan_of(&bundle, c)?;
+    let (mut plan, document) = plan_of(&bundle, c)?;
     let slot = table.claim(c.id)?;
     let prepared = Foreground::new().and_then(|foreground| {
+        slot.keep_document(&document)?;
         let notify = prepare_notify(&slot, &mut plan, c)?;
         Ok((foreground, notify, pipe()?, pipe()?))
     });

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ROOT/ID/state.json   the record, replaced whole by rename
+//! ROOT/ID/config.json  the bundle's, as it was: what becomes of the bundle's later is nothing to the container
 //! ROOT/ID/lock         record lock (fcntl) held by the verb that changes the container
 //! ROOT/ID/gate         FIFO: exists until the container is started; a byte in it lets the init go. Not to be written
 //!                      by anybody while a container that was not started yet is paused
@@ -245,6 +246,11 @@ impl Table {
         status(&dir, record)
     }
 
+    /// The directory with the config.json that the container was made of.
+    pub fn documents(&self, id: &str) -> Result<PathBuf, StateError> {
+        self.dir(id)
+    }
+
     /// Whose the container is: the user who made it.
     pub fn owner(&self, id: &str) -> Result<u32, StateError> {
         let dir = self.dir(id)?;
@@ -409,6 +415,12 @@ impl Slot {
         std::fs::write(&new, json).op("write", &new)?;
         std::fs::rename(&new, &path).op("replace", &path)?;
         Ok(())
+    }
+
+    /// Keeps the document that the container is made of.
+    pub(super) fn keep_document(&self, json: &[u8]) -> Result<(), OpError> {
+        let path = self.dir.join("config.json");
+        std::fs::write(&path, json).op("write", &path)
     }
 
     /// Takes the container out of the table.

@@ -181,6 +181,7 @@ impl<'a> Work<'a> {
         let exec = exec::Exec {
             id: &id,
             bundle: &plan.bundle,
+            documents: &plan.bundle,
             init,
             pidfd: pidfd.as_fd(),
             cgroup: &self.task.child(&plan.name),

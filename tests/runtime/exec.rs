@@ -79,3 +79,21 @@ fn a_container_that_is_not_there_or_has_ended_takes_no_process() {
     assert_ne!(bundle.verb(&["exec", "c", "true"]).code, 0);
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn what_becomes_of_the_bundle_later_is_nothing_to_it() {
+    let mut bundle = Bundle::new("rt-exec-bundle");
+    bundle.started();
+    let from = || bundle.verb(&["exec", "c", "sh", "-c", "echo $FROM; hostname"]).ok();
+    let path = bundle.dir().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("FROM=config", "FROM=later")).unwrap();
+    assert_eq!(from(), "config\ninside");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(from(), "config\ninside");
+    let file = bundle.host.dir().join("process.json");
+    std::fs::write(&file, json!({"args": ["/bin/pwd"], "cwd": "/tmp"}).to_string()).unwrap();
+    assert_eq!(bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok(), "/tmp");
+    bundle.done();
+}
