@@ -26,6 +26,9 @@ pub(super) enum CliError {
     /// There is no such verb.
     #[error("no help topic for '{0}': it is no command of berth-runtime")]
     UnknownVerb(String),
+    /// A verb of runc's that is left out.
+    #[error("{0}: checkpoint and restore are not supported by berth-runtime")]
+    LeftOut(String),
     #[error(transparent)]
     Verb(#[from] VerbError),
     #[error(transparent)]
@@ -90,9 +93,7 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
     if global.flag("help") || matches!(verb, "" | "help" | "h") {
         return help_verb(global.operands.get(1).filter(|_| !global.flag("help")));
     }
-    let Some(grammar) = verbs::ALL.iter().find(|g| g.name == verb) else {
-        return Err(CliError::UnknownVerb(verb.to_owned()));
-    };
+    let Some(grammar) = verbs::ALL.iter().find(|g| g.name == verb) else { return Err(no_verb(verb)) };
     let args = grammar.parse(global.operands.iter().skip(1).cloned())?;
     if args.help {
         return Ok(show_help(&help::verb(grammar)));
@@ -136,7 +137,14 @@ fn help_verb(topic: Option<&OsString>) -> Result<u8, CliError> {
     let Some(topic) = topic else { return Ok(show_help(&help::program())) };
     match verbs::ALL.iter().find(|g| topic == g.name) {
         Some(grammar) => Ok(show_help(&help::verb(grammar))),
-        None => Err(CliError::UnknownVerb(topic.to_string_lossy().into_owned())),
+        None => Err(no_verb(&topic.to_string_lossy())),
+    }
+}
+
+fn no_verb(name: &str) -> CliError {
+    match name {
+        "checkpoint" | "restore" => CliError::LeftOut(name.to_owned()),
+        _ => CliError::UnknownVerb(name.to_owned()),
     }
 }
 

@@ -354,3 +354,13 @@ fn an_example_runs_as_it_is_written() {
     );
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn checkpoints_are_refused_by_name() {
+    let bundle = Bundle::new("rt-checkpoint");
+    for args in [&["checkpoint", "--image-path", "/tmp/x", "c"][..], &["restore", "c"], &["help", "checkpoint"]] {
+        says(bundle.verb(args), 1, "checkpoint and restore are not supported");
+    }
+    bundle.assert_clean();
+}
