@@ -29,6 +29,9 @@ pub(super) enum CliError {
     /// A verb of runc's that is left out.
     #[error("{0}: checkpoint and restore are not supported by berth-runtime")]
     LeftOut(String),
+    /// The caller is not root.
+    #[error("{0} needs root: berth-runtime makes containers for nobody else")]
+    NotRoot(String),
     #[error(transparent)]
     Verb(#[from] VerbError),
     #[error(transparent)]
@@ -98,7 +101,14 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
     if args.help {
         return Ok(show_help(&help::verb(grammar)));
     }
+    match global.text("rootless")? {
+        None | Some("true" | "false" | "auto") => {}
+        Some(other) => return Err(UsageError(format!("invalid rootless value `{other}`: true, false or auto")).into()),
+    }
     if matches!(verb, "create" | "run" | "exec") {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(CliError::NotRoot(verb.to_owned()));
+        }
         exe::protect(c"berth-runtime").op("protect", "the runtime's own program")?;
     }
     program.log.debug(&format!("{verb} {}", args.operands.first().map_or("".into(), |o| o.to_string_lossy())));

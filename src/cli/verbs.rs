@@ -26,7 +26,7 @@ pub(super) const GLOBAL: Grammar = Grammar {
         value("log-format", "FORMAT", "the lines of the log: text or json (text)"),
         flag("debug", "also say what is done"),
         flag("systemd-cgroup", "let systemd make the control groups; cgroupsPath is SLICE:PREFIX:NAME"),
-        value("rootless", "BOOL", "go on without control groups that cannot be made: true, false or auto (auto)"),
+        value("rootless", "BOOL", "accepted for the sake of callers, true, false or auto: berth-runtime needs root"),
         value("criu", "FILE", "accepted for the sake of callers; checkpoints are not supported"),
         short('h', flag("help", "show this, or after a command what it takes")),
         short('v', flag("version", "show the version")),
@@ -203,7 +203,10 @@ pub(super) const SPEC: Grammar = Grammar {
     usage: "[OPTIONS]",
     about: "write a config.json to begin with",
     more: "It runs `sh` in the directory `rootfs` of the bundle. An existing file is left alone.",
-    options: &[BUNDLE, flag("rootless", "one that the calling user can run without being root")],
+    options: &[
+        BUNDLE,
+        flag("rootless", "one with a user namespace whose root is the calling user; root has to run it"),
+    ],
     operands: Operands::Exactly(0),
 };
 

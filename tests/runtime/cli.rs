@@ -364,3 +364,28 @@ fn checkpoints_are_refused_by_name() {
     }
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn who_is_not_root_is_told_so_before_anything_is_made() {
+    let bundle = Bundle::new("rt-not-root");
+    bundle.write();
+    let runtime = bundle.runtime();
+    let words: Vec<&str> = runtime.get_args().map(|a| a.to_str().unwrap()).collect();
+    let at = words.iter().position(|w| *w == "--").unwrap() + 1;
+    let dir = bundle.dir();
+    for (verb, code) in [("create", 1), ("run", 1), ("exec", 255)] {
+        let mut command = bundle.host.command("unshare");
+        command.arg("--user").args(&words[at..]).arg(verb);
+        match verb {
+            "exec" => command.args(["c", "true"]),
+            _ => command.args(["--bundle", dir.to_str().unwrap(), "c"]),
+        };
+        says(Said::from(&berth_test_host::output(&mut command)), code, &format!("{verb} needs root"));
+    }
+    says(bundle.verb(&["--rootless", "maybe", "list"]), 1, "invalid rootless value `maybe`");
+    for value in ["true", "false", "auto"] {
+        bundle.verb(&["--rootless", value, "list"]).ok();
+    }
+    bundle.assert_clean();
+}
