@@ -304,16 +304,19 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
         process.selinux_label = Some(c_string("process label", label)?);
     }
     for name in &request.capabilities {
-        add_capability(&mut process.capabilities, name).map_err(|problem| bad("capability", problem))?;
+        if !add_capability(&mut process.capabilities, name) {
+            process.unknown_capabilities.push(name.clone());
+        }
     }
     Ok(process)
 }
 
 /// As runc does it: in force, and kept by the programs of other users only where the document lets some be inherited.
-fn add_capability(sets: &mut Capabilities, name: &str) -> Result<(), String> {
+/// False when there is none of that name.
+fn add_capability(sets: &mut Capabilities, name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    let found: caps::Capability = full.parse().map_err(|_| format!("there is no `{name}`"))?;
+    let Ok(found) = full.parse::<caps::Capability>() else { return false };
     let bit = found.bitmask();
     sets.bounding |= bit;
     sets.effective |= bit;
@@ -322,7 +325,7 @@ fn add_capability(sets: &mut Capabilities, name: &str) -> Result<(), String> {
         sets.inheritable |= bit;
         sets.ambient |= bit;
     }
-    Ok(())
+    true
 }
 
 fn change_user(process: &mut Process, user: user::User) {
@@ -346,11 +349,10 @@ mod tests {
     #[test]
     fn a_capability_is_added_to_what_is_in_force() {
         let mut sets = Capabilities::default();
-        add_capability(&mut sets, "net_admin").unwrap();
-        add_capability(&mut sets, "CAP_CHOWN").unwrap();
+        assert!(add_capability(&mut sets, "net_admin") && add_capability(&mut sets, "CAP_CHOWN"));
         let both = caps::Capability::CAP_NET_ADMIN.bitmask() | caps::Capability::CAP_CHOWN.bitmask();
         assert_eq!((sets.bounding, sets.effective, sets.permitted), (both, both, both));
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
-        assert!(add_capability(&mut sets, "CAP_NOPE").is_err());
+        assert!(!add_capability(&mut sets, "CAP_NOPE"));
     }
 }

@@ -97,3 +97,14 @@ fn what_becomes_of_the_bundle_later_is_nothing_to_it() {
     assert_eq!(bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok(), "/tmp");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_capability_that_does_not_exist_is_a_warning() {
+    let mut bundle = Bundle::new("rt-exec-cap");
+    bundle.started();
+    let said = bundle.verb(&["exec", "--cap", "CAP_NOPE", "--cap", "CAP_NET_ADMIN", "c", "echo", "ran"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "ran"), "{}", said.stderr);
+    assert!(said.stderr.contains("ignoring unknown or unavailable capabilities: [CAP_NOPE]"), "{}", said.stderr);
+    bundle.done();
+}
