@@ -167,25 +167,34 @@ pub(super) fn stdio() -> [BorrowedFd<'static>; 3] {
     [STDIN.as_fd(), STDOUT.as_fd(), STDERR.as_fd()]
 }
 
-/// How many descriptors from `first` on `--preserve-fds` names; each of them must be open, or one of ours would be
-/// handed on in its place.
+/// How many descriptors from `first` on `--preserve-fds` names.
 pub(super) fn preserve(args: &Args, first: u32) -> Result<u32, CliError> {
     let Some(text) = args.text("preserve-fds")? else { return Ok(0) };
     let n: u32 = text.parse().map_err(|_| UsageError(format!("--preserve-fds: `{text}` is not a number")))?;
-    for fd in first..first.saturating_add(n) {
-        std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).op("find preserved descriptor", fd.to_string())?;
-    }
+    are_open("--preserve-fds", first, n)?;
     Ok(n)
 }
 
+/// Each descriptor that is handed on must be open, or one of ours would be handed on in its place.
+fn are_open(by: &str, first: u32, n: u32) -> Result<(), CliError> {
+    let end = first.checked_add(n).filter(|end| i32::try_from(*end).is_ok());
+    let end = end.ok_or_else(|| UsageError(format!("{by}: there are no {n} descriptors")))?;
+    for fd in first..end {
+        std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).op("find preserved descriptor", fd.to_string())?;
+    }
+    Ok(())
+}
+
 /// How many sockets the service manager handed to this process, by sd_listen_fds(3).
-fn listen_fds() -> u32 {
+fn listen_fds() -> Result<u32, CliError> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
-    if number("LISTEN_PID") != Some(std::process::id()) { 0 } else { number("LISTEN_FDS").unwrap_or(0) }
+    let n = if number("LISTEN_PID") != Some(std::process::id()) { 0 } else { number("LISTEN_FDS").unwrap_or(0) };
+    are_open("LISTEN_FDS", 3, n)?;
+    Ok(n)
 }
 
 fn request<'a>(program: &Program, args: &'a Args, detach: bool) -> Result<Create<'a>, CliError> {
-    let listen_fds = listen_fds();
+    let listen_fds = listen_fds()?;
     Ok(Create {
         id: args.id()?,
         bundle: Path::new(args.value("bundle").unwrap_or(".".as_ref())),

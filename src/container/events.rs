@@ -43,13 +43,14 @@ pub fn watch(
     };
     let group = record.group()?;
     let mut oom = group.watch_oom()?;
-    let mut next = Instant::now() + interval;
+    // None where no clock reaches that far.
+    let mut next = Instant::now().checked_add(interval);
     loop {
         let ended = {
             let (fd, flags) = oom.fd();
             let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN), PollFd::new(fd, flags)];
-            let left = next.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
-            match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            let left = next.map(|at| at.saturating_duration_since(Instant::now()).as_millis().saturating_add(1));
+            match poll(&mut fds, left.map_or(PollTimeout::NONE, |ms| ms.try_into().unwrap_or(PollTimeout::MAX))) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(OpError::new("wait for", "events", e).into()),
             }
@@ -65,9 +66,9 @@ pub fn watch(
         if ended {
             return Ok(());
         }
-        if Instant::now() >= next {
+        if let Some(at) = next.filter(|at| Instant::now() >= *at) {
             tell(Event::Stats(Box::new(group.account()?)))?;
-            next += interval;
+            next = at.checked_add(interval);
         }
     }
 }

@@ -389,3 +389,36 @@ fn who_is_not_root_is_told_so_before_anything_is_made() {
     }
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn sockets_of_the_service_manager_that_are_not_there_are_refused() {
+    let mut bundle = Bundle::new("rt-listen-none");
+    bundle.script("true").write();
+    let dir = bundle.dir();
+    let tail = ["--bundle", dir.to_str().unwrap(), "c"];
+    let run = |options: &[&str], n: &str| {
+        let environment = format!("export LISTEN_FDS={n} LISTEN_PID=$$; exec 4<&- 5<&-;");
+        with_descriptor_3(&bundle, &[&["run"], options, &tail[..]].concat(), &environment)
+    };
+    run(&[], "1").ok();
+    says(run(&[], "2"), 1, "descriptor");
+    says(run(&[], "4294967295"), 1, "LISTEN_FDS");
+    says(run(&["--preserve-fds", "4294967295"], "1"), 1, "preserve-fds");
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interval_longer_than_time_itself_ends_with_the_container() {
+    let mut bundle = Bundle::new("rt-events-long");
+    bundle.started();
+    let mut command = bundle.runtime();
+    command.args(["events", "--interval", "3000000000000000h", "c"]).stdout(Stdio::null());
+    let mut running = bundle.host.spawn(&mut command);
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    let status = running.wait(PATIENCE);
+    // It may have come after the end.
+    assert!(matches!(status.code(), Some(0 | 1)), "{status:?}");
+    bundle.done();
+}
