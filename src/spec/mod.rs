@@ -76,7 +76,7 @@ pub struct Plan {
     pub hostname: Option<String>,
     /// NIS domain name inside.
     pub domainname: Option<String>,
-    /// What runs. A container without it can be created but not started.
+    /// What runs. A document may lack it, but no container is made without.
     pub process: Option<Process>,
     /// Devices beyond the default ones.
     pub devices: Vec<Device>,
@@ -191,11 +191,13 @@ fn check(document: Document) -> Result<Plan, SpecError> {
     })
 }
 
+/// By semantic versioning every document of major version 1 means here what it says. What is newer than
+/// [`OCI_VERSION`] and not known is ignored, as the specification has it.
 fn check_version(version: &str) -> Result<(), SpecError> {
     let major = version.split('.').next().and_then(|m| m.parse::<u32>().ok());
     match major {
         Some(1) => Ok(()),
-        _ => refuse("ociVersion", format!("got `{version}`, this runtime takes 1.0.0 to {OCI_VERSION}")),
+        _ => refuse("ociVersion", format!("got `{version}`, this runtime takes versions 1.x")),
     }
 }
 

@@ -21,6 +21,17 @@ fn a_small_document_is_a_plan() {
 }
 
 #[test]
+fn every_document_of_major_version_1_is_taken() {
+    for version in ["1.0.0", "1.0.2-dev", "1.3.0", "1.9.0"] {
+        assert!(document(|d| d["ociVersion"] = json!(version)).is_ok(), "{version}");
+    }
+    for version in ["0.9.0", "2.0.0", "", "one"] {
+        let e = document(|d| d["ociVersion"] = json!(version)).unwrap_err();
+        assert_eq!(e.problem, format!("got `{version}`, this runtime takes versions 1.x"));
+    }
+}
+
+#[test]
 fn what_cannot_be_carried_out_is_refused_by_field() {
     type Case = (fn(&mut Value), &'static str);
     let cases: [Case; 9] = [
