@@ -49,3 +49,15 @@ fn twenty_shims_at_rest_take_little_and_start_soon() {
         task.wait_end();
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_shim_has_one_thread_while_its_task_runs() {
+    let host = TestHost::new("shim-threads");
+    let task = Task::start(&host, "t", vec![sh("web", "sleep 1000"), sh("other", "sleep 1000")]);
+    Task::wait_view(&mut task.client(), |v| v.phase == Phase::Running);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", task.shim_pid())).unwrap();
+    assert_eq!(threads.count(), 1);
+    nix::sys::signal::kill(task.shim_pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
+    task.wait_end();
+}
