@@ -169,6 +169,25 @@ fn statistics_have_runcs_form() {
     bundle.done();
 }
 
+#[test]
+#[ignore = "needs root"]
+fn statistics_say_how_long_processes_waited_where_the_kernel_counts_it() {
+    if !unified() || std::fs::read("/proc/pressure/cpu").is_err() {
+        println!("NOT TESTED HERE: pressure of cgroup v2, which this kernel does not count; the VM tier does");
+        return;
+    }
+    let mut bundle = limited("rt-stats-psi", json!({}));
+    bundle.started();
+    let said: Value = serde_json::from_str(&bundle.verb(&["events", "--stats", "c"]).ok()).unwrap();
+    for resource in ["cpu", "memory", "blkio"] {
+        for kind in ["some", "full"] {
+            let waits = &said["data"][resource]["psi"][kind];
+            assert!(waits["total"].is_u64() && waits["avg10"].is_number(), "{resource} {kind}: {said}");
+        }
+    }
+    bundle.done();
+}
+
 /// The events of container `c`, one per line, until they end.
 fn events(bundle: &Bundle, interval: &str) -> (Child, impl Iterator<Item = Value> + use<>) {
     let mut command = bundle.runtime();
