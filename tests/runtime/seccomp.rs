@@ -177,19 +177,27 @@ fn answer_all(listener: &OwnedFd, errno: i32) -> Vec<i32> {
         if !fds[0].revents().unwrap().contains(PollFlags::POLLIN) {
             return numbers;
         }
-        // SAFETY: all-zero bytes are a notification, a struct of integers, and the kernel wants it so.
-        let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: the descriptor is a listener and the struct the one that this request fills.
-        if unsafe { receive_notification(listener.as_raw_fd(), &raw mut call) }.is_err() {
-            // Its process has died meanwhile.
-            continue;
+        // Else its process has died meanwhile.
+        if let Some(call) = receive(listener) {
+            numbers.push(call.data.nr);
+            answer(listener, call.id, errno);
         }
-        numbers.push(call.data.nr);
-        let go_on = u32::from(errno == 0); // SECCOMP_USER_NOTIF_FLAG_CONTINUE
-        let mut response = libc::seccomp_notif_resp { id: call.id, val: 0, error: -errno, flags: go_on };
-        // SAFETY: the descriptor is a listener and the struct the one that this request reads.
-        let _ = unsafe { send_response(listener.as_raw_fd(), &raw mut response) };
     }
+}
+
+/// Waits for a call that is handed on.
+fn receive(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
+    // SAFETY: all-zero bytes are a notification, a struct of integers, and the kernel wants it so.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is a listener and the struct the one that this request fills.
+    unsafe { receive_notification(listener.as_raw_fd(), &raw mut call) }.ok().map(|_| call)
+}
+
+fn answer(listener: &OwnedFd, id: u64, errno: i32) {
+    let go_on = u32::from(errno == 0); // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+    let mut response = libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: go_on };
+    // SAFETY: the descriptor is a listener and the struct the one that this request reads.
+    let _ = unsafe { send_response(listener.as_raw_fd(), &raw mut response) };
 }
 
 fn notifying(agent: &Agent, names: &[&str]) -> Value {
@@ -267,6 +275,72 @@ fn an_agent_gets_a_listener_for_each_process_of_exec_as_well() {
     assert_eq!(of_exec["state"]["status"], "running");
     assert_eq!(of_exec["state"]["pid"], of_init["pid"]);
     assert_ne!(of_exec["pid"], of_init["pid"]);
+    bundle.done();
+}
+
+/// Answers for the init, and holds the first process of exec in the call by which it becomes its program: tells its id
+/// inside, and lets it go when told to.
+fn hold_exec(agent: Agent) -> (mpsc::Receiver<String>, mpsc::Sender<()>) {
+    let (tell, told) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (_, of_init) = agent.accept();
+        std::thread::spawn(move || answer_all(&of_init, 0));
+        let (_, of_exec) = agent.accept();
+        let call = receive(&of_exec).unwrap();
+        assert_eq!(i64::from(call.data.nr), libc::SYS_execve);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", call.pid)).unwrap();
+        let pids = status.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+        tell.send(pids.split_ascii_whitespace().next_back().unwrap().to_owned()).unwrap();
+        released.recv().unwrap();
+        answer(&of_exec, call.id, 0);
+        answer_all(&of_exec, 0);
+    });
+    (told, release)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_of_exec_is_not_open_to_the_container_before_its_program_runs() {
+    // CVE-2016-9962: what is open in it, and it itself, were the host's.
+    let mut bundle = Bundle::new("rt-exec-closed");
+    let probe = std::env::var_os("BERTH_PROBE_STATIC").expect("BERTH_PROBE_STATIC names the static probe");
+    std::fs::copy(probe, bundle.rootfs().join("bin/probe")).unwrap();
+    let agent = Agent::new(&bundle);
+    bundle.config["linux"]["seccomp"] = notifying(&agent, &["execve"]);
+    let (told, release) = hold_exec(agent);
+    let seize = format!("64:{}:16902", libc::SYS_ptrace);
+    bundle.script(&format!(
+        "mkfifo /pids; echo up; while read pid; do
+            for link in root cwd exe fd/0 fd/1 fd/3; do readlink /proc/$pid/$link >/dev/null 2>&1 && echo open $link; done
+            ls /proc/$pid/root/ >/dev/null 2>&1 && echo entered
+            cat /proc/$pid/maps 2>/dev/null | grep -q . && echo mapped
+            echo traced $(probe call {seize}:$pid:0:0); echo looked
+         done <>/pids"
+    ));
+    bundle.create().ok();
+    bundle.verb(&["start", "c"]).ok();
+    let mut exec = bundle.runtime();
+    let mut exec = bundle.host.spawn(exec.args(["exec", "c", "sleep", "1000"]));
+    let pid = told.recv_timeout(PATIENCE).unwrap();
+    let look = |times: usize| {
+        berth_test_host::eventually("the fifo", PATIENCE, || bundle.rootfs().join("pids").exists().then_some(()));
+        std::fs::write(bundle.rootfs().join("pids"), format!("{pid}\n")).unwrap();
+        berth_test_host::eventually("a look", PATIENCE, || {
+            (bundle.said().matches("looked").count() == times).then(|| bundle.said())
+        })
+    };
+    assert_eq!(look(1), format!("up\ntraced -{}\nlooked\n", libc::EPERM));
+    // Open it is to the very same looks when it is the program.
+    release.send(()).unwrap();
+    let runs = || bundle.verb(&["ps", "c"]).ok().contains("sleep 1000").then_some(());
+    berth_test_host::eventually("the program", PATIENCE, runs);
+    let said = look(2);
+    for found in ["open root", "open cwd", "open exe", "open fd/0", "entered", "mapped"] {
+        assert!(said.contains(found), "{found}\n{said}");
+    }
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    exec.wait(PATIENCE);
     bundle.done();
 }
 
