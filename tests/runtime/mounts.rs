@@ -40,7 +40,9 @@ fn recursive_attributes_are_of_all_mounts_below_and_plain_ones_of_the_mount() {
     let mut bundle = Bundle::new("rt-rec");
     let volume = bundle.volume("volume");
     let below = volume.join("below");
-    std::fs::create_dir(&below).unwrap();
+    // Of its own: the machine's may be mounted with attributes that a clone keeps.
+    bundle.host.run("mount", &["-t", "tmpfs", "top", volume.to_str().unwrap()]);
+    bundle.host.run("mkdir", &[below.to_str().unwrap()]);
     bundle.host.run("mount", &["-t", "tmpfs", "-o", "nosuid", "low", below.to_str().unwrap()]);
     let cases: [(&[&str], &str, &str); 6] = [
         (&["rbind", "ro"], "ro,relatime", "rw,nosuid,relatime"),
@@ -66,6 +68,7 @@ fn recursive_attributes_are_of_all_mounts_below_and_plain_ones_of_the_mount() {
         assert_eq!(mount_at(&said, "/v/below").0, low, "{options:?}");
     }
     bundle.host.run("umount", &[below.to_str().unwrap()]);
+    bundle.host.run("umount", &[volume.to_str().unwrap()]);
     bundle.done();
 }
 
