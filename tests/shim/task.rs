@@ -106,7 +106,6 @@ pub(crate) struct Task<'h> {
     /// `nsenter`, whose end is the shim's.
     pub(crate) nsenter: OwnedFd,
     nsenter_pid: u32,
-    pub(crate) started: Instant,
 }
 
 /// A root file system of busybox, made once per host.
@@ -160,13 +159,12 @@ impl<'h> Task<'h> {
         facts::write_plan(&seen, &plan).unwrap();
         let lock = locked(&seen.lock()).expect("nobody else has the lock");
         let listener = UnixListener::bind(seen.socket()).unwrap();
-        let started = Instant::now();
         let (nsenter_pid, nsenter) = spawn_in(
             host,
             &["shim", "--run", run.to_str().unwrap(), "--state", state.to_str().unwrap()],
             &[(lock.as_fd(), 3), (listener.as_fd(), 4)],
         );
-        Self { host, dirs, seen, nsenter, nsenter_pid, started }
+        Self { host, dirs, seen, nsenter, nsenter_pid }
     }
 
     pub(crate) fn container(&self, name: &str) -> ContainerDirs {
