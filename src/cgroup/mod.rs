@@ -262,6 +262,16 @@ impl Group {
         }
     }
 
+    /// How many processes are in the group and below it, of all hierarchies that it is in the most: for who is to have it
+    /// alone. One look at each directory where there is none.
+    pub fn occupants(&self) -> Result<usize, OpError> {
+        let mut most = 0;
+        for dir in self.dirs().iter().filter(|dir| dir.is_dir()) {
+            most = most.max(files::procs_below(dir)?.len());
+        }
+        Ok(most)
+    }
+
     /// Sends SIGKILL to every process in the group and below it, none of which can escape by forking. Returns when the
     /// signals are sent; the processes end on their own time. A group that does not exist is no error.
     pub fn kill(&self) -> Result<(), OpError> {

@@ -10,12 +10,14 @@ use crate::sys::pidfd;
 use crate::systemd::{self, Interface, Start, Unit};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The group of a new container and, with `systemd`, the unit that it is to be the group of.
 pub(super) fn place(plan: &Plan, id: &str, systemd: bool) -> Result<(Group, Option<Unit>), VerbError> {
     if !systemd {
-        return Ok((group(&cgroup_path(plan, id))?.with_limits_of(&plan.resources), None));
+        let path = cgroup_path(plan, id);
+        return Ok((own(group(&path)?.with_limits_of(&plan.resources), &path)?, None));
     }
     let unit = Unit::new(plan.cgroups_path.as_deref(), id).map_err(|e| {
         let wrong = SpecError { field: "linux.cgroupsPath".into(), problem: e.to_string() };
@@ -23,7 +25,21 @@ pub(super) fn place(plan: &Plan, id: &str, systemd: bool) -> Result<(Group, Opti
     })?;
     // systemd knows by its own hierarchy who is in a unit.
     let group = group(&unit.group())?.with_limits_of(&plan.resources).with([Controller::Systemd]);
-    Ok((group, Some(unit)))
+    Ok((own(group, Path::new(&unit.name))?, Some(unit)))
+}
+
+/// `group`, which is called `name`, if the container can have it to itself: below the root, and without processes. Asked
+/// before a record names it, because whatever is in the group of a record is killed with the container.
+fn own(group: Group, name: &Path) -> Result<Group, OpError> {
+    let refused =
+        |why: String| OpError::new("use `linux.cgroupsPath`", name.display().to_string(), io::Error::other(why));
+    if group.path().as_os_str().is_empty() {
+        return Err(refused("it names the root of the hierarchy, which is everybody's".into()));
+    }
+    match group.occupants()? {
+        0 => Ok(group),
+        n => Err(refused(format!("container's cgroup is not empty: {n} process(es) found"))),
+    }
 }
 
 fn cgroup_path(plan: &Plan, id: &str) -> PathBuf {

@@ -12,6 +12,7 @@ mod cli;
 mod clocks;
 mod confinement;
 mod exec;
+mod foreign_groups;
 mod hooks;
 mod images;
 mod labels;

@@ -1,0 +1,119 @@
+//! Control groups that are not the container's own: none is taken, limited, killed or removed.
+
+use crate::bundle::{Bundle, PATIENCE, Said};
+use berth_test_host::Running;
+use serde_json::json;
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+
+/// A process of the host in a group that no container has made.
+struct Neighbour(Running);
+
+impl Neighbour {
+    /// One that is in no such group yet.
+    fn outside(bundle: &Bundle) -> Self {
+        let mut sleep = bundle.host.command("sleep");
+        Self(bundle.host.spawn(sleep.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())))
+    }
+
+    /// One in the group in each hierarchy, but that of the cpusets on v1, which would have to be filled.
+    fn inside(bundle: &Bundle, group: &str) -> Self {
+        let neighbour = Self::outside(bundle);
+        let wants_filling = |root: &Path| root.join("cpuset.cpus").exists() && root.join("tasks").exists();
+        for root in bundle.host.cgroup("").iter().filter(|root| !wants_filling(root)) {
+            neighbour.enter(&root.join(group));
+        }
+        neighbour
+    }
+
+    fn enter(&self, dir: &Path) {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join("cgroup.procs"), self.0.pid().to_string()).unwrap();
+    }
+
+    fn lives(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.0.pid())).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    fn end(mut self) {
+        self.0.signal(nix::sys::signal::Signal::SIGKILL);
+        self.0.wait(PATIENCE);
+    }
+}
+
+fn create_at(bundle: &mut Bundle, path: &str) -> Said {
+    bundle.config["linux"]["cgroupsPath"] = json!(path);
+    bundle.script("true").create()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_with_processes_is_refused_and_left_as_it_is() {
+    let mut bundle = Bundle::new("rt-foreign");
+    let neighbour = Neighbour::inside(&bundle, "rt-foreign/below");
+    for path in ["/rt-foreign/below", "/rt-foreign"] {
+        let said = create_at(&mut bundle, path);
+        assert_ne!(said.code, 0, "{path}");
+        assert!(said.stderr.contains("linux.cgroupsPath"), "{path}: {}", said.stderr);
+        assert!(said.stderr.contains("container's cgroup is not empty: 1 process(es) found"), "{}", said.stderr);
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        assert!(neighbour.lives(), "{path}");
+        assert_eq!(bundle.verb(&["list", "-q"]).ok(), "");
+    }
+    neighbour.end();
+    // What is empty may have been made for the container.
+    create_at(&mut bundle, "/rt-foreign/below").ok();
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    assert!(!bundle.host.controller("memory", "rt-foreign/below").exists());
+    // The neighbour's other groups, and what was above them.
+    for group in ["rt-foreign/below", "rt-foreign"] {
+        bundle.host.cgroup(group).iter().for_each(|dir| drop(std::fs::remove_dir(dir)));
+    }
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_that_one_hierarchy_has_processes_in_is_refused() {
+    let mut bundle = Bundle::new("rt-foreign-one");
+    let neighbour = Neighbour::outside(&bundle);
+    let dir = bundle.host.controller("memory", "rt-foreign");
+    neighbour.enter(&dir);
+    let said = create_at(&mut bundle, "rt-foreign");
+    assert!(said.stderr.contains("container's cgroup is not empty"), "{} {}", said.code, said.stderr);
+    assert!(neighbour.lives());
+    neighbour.end();
+    std::fs::remove_dir(dir).unwrap();
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_root_of_the_hierarchy_is_refused_whatever_it_is_called() {
+    let mut bundle = Bundle::new("rt-foreign-root");
+    for path in ["/", "..", "/../..", "/.", "./"] {
+        let said = create_at(&mut bundle, path);
+        assert_ne!(said.code, 0, "{path}");
+        assert!(said.stderr.contains("linux.cgroupsPath") && said.stderr.contains("root"), "{path}: {}", said.stderr);
+        assert_eq!(bundle.verb(&["list", "-q"]).ok(), "", "{path}");
+    }
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_container_of_the_same_name_in_another_table_keeps_its_group() {
+    let mut bundle = Bundle::new("rt-foreign-table");
+    bundle.started();
+    let mut other = bundle.host.berth_runtime();
+    other.args(["--root", "/run/other", "create", "--bundle"]).arg(bundle.dir()).arg("c");
+    // A pipe would stay open as long as a container that must not be.
+    let path = bundle.host.dir().join("refused");
+    other.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&path).unwrap());
+    assert!(!other.status().unwrap().success());
+    let said = std::fs::read_to_string(path).unwrap();
+    assert!(said.contains("container's cgroup is not empty"), "{said}");
+    assert_eq!(bundle.status(), "running");
+    bundle.done();
+}
