@@ -1,7 +1,7 @@
 //! `create`: a container whose init waits at the gate. A failure takes everything back.
 
 use super::console::{self, TerminalTo};
-use super::delete::run_poststop;
+use super::delete::{self, run_poststop};
 use super::hooks::HookError;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::notify;
@@ -222,9 +222,11 @@ fn fifo(path: &Path) -> Result<OwnedFd, OpError> {
     nix::fcntl::open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).op("open", path)
 }
 
-/// Takes back what was made; the first error is the one to tell.
+/// Takes back what was made; the first error is the one to tell. The group is one that this create has to itself.
 fn undo(slot: Slot, made: Option<(&Group, Option<&str>)>, first: VerbError) -> VerbError {
     if let Some((group, unit)) = made {
+        // What hooks have left in it too, which no pid namespace may end.
+        let _ = delete::empty(group);
         let _ = unit.map_or(Ok(()), systemd::stop);
         let _ = group.remove();
     }

@@ -60,18 +60,22 @@ fn end(group: &Group, pid: u32) -> Result<(), OpError> {
 
 /// Removes group and record of a container whose init has ended, and runs the hooks that come after that.
 pub(super) fn remove(table: &Table, slot: Slot, record: &Record, group: &Group) -> Result<(), VerbError> {
-    // Without a pid namespace of its own, processes outlive their container's init. Asked first: freezing a v1 group, as
-    // killing all of it takes, makes the kernel patch its code on every processor.
-    let killed = match group.populated() {
-        Ok(false) => Ok(()),
-        _ => group.kill(),
-    };
+    let killed = empty(group);
     // Before the group goes, which is systemd's to remove; what else it left of it, on version 1, is ours.
     let stopped = record.unit.as_deref().map_or(Ok(()), systemd::stop);
     let removed = group.remove();
     slot.remove()?;
     run_poststop(table, record);
     Ok(killed.and(stopped).and(removed)?)
+}
+
+/// Kills what is left in a container's group: without a pid namespace of its own, processes outlive its init. Asked
+/// first: freezing a v1 group, as killing all of it takes, makes the kernel patch its code on every processor.
+pub(super) fn empty(group: &Group) -> Result<(), OpError> {
+    match group.populated() {
+        Ok(false) => Ok(()),
+        _ => group.kill(),
+    }
 }
 
 /// All of them run: one that fails is something to be told of, and changes nothing any more.

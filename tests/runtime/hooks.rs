@@ -1,6 +1,6 @@
 //! Hooks: when and where each of them runs, what it is given, and what becomes of the container when it fails.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, PATIENCE};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -76,7 +76,7 @@ fn each_runs_at_its_time_in_the_order_of_the_document_with_the_state_of_then() {
         assert_eq!(state["pid"], seen, "{name}");
     }
     bundle.verb(&["start", "c"]).ok();
-    let inside = berth_test_host::eventually("the program", crate::bundle::PATIENCE, || {
+    let inside = berth_test_host::eventually("the program", PATIENCE, || {
         Some(bundle.logged_inside()).filter(|lines| lines.iter().any(|l| l == "program"))
     });
     assert_eq!(names(&inside), ["startContainer", "startContainer-2", "program"]);
@@ -316,4 +316,16 @@ mod own {
         let all = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
         assert_eq!(features["hooks"], json!(all));
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_hooks_of_a_create_that_fails_leave_in_its_group_is_killed() {
+    let mut bundle = Bundle::new("rt-hooks-left");
+    // Nothing else ends them without a pid namespace of the container's own.
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
+    bundle.add_hook("createContainer", "sleep 1000 </dev/null >/dev/null 2>&1 & exit 0");
+    bundle.add_hook("createContainer", "exit 1");
+    assert_eq!(bundle.script("true").create().code, 1);
+    bundle.assert_clean();
 }
