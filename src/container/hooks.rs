@@ -11,6 +11,7 @@
 
 use super::state::{Record, Status};
 use crate::spec::{Hook, HookKind, Plan};
+use crate::sys::pidfd;
 use crate::sys::spawn::{self, Ended};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -126,6 +127,11 @@ fn run(hook: &Hook, state: &[u8]) -> io::Result<()> {
     let mut talk = Talk { input: Some(input), output: Some(output), state, said: Vec::new() };
     if !talk.until_end(&pidfd, deadline)? {
         spawn::kill_group(pid)?;
+        // It may have left its group.
+        match pidfd::signal(&pidfd, libc::SIGKILL) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(e),
+            _ => {}
+        }
         spawn::wait(&pidfd, true)?;
         talk.hear()?;
         return Err(failure(&format!("took longer than its timeout of {} s", seconds.unwrap_or(0)), &talk.said));

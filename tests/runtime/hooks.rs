@@ -329,3 +329,22 @@ fn what_hooks_of_a_create_that_fails_leave_in_its_group_is_killed() {
     assert_eq!(bundle.script("true").create().code, 1);
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn one_that_has_left_its_process_group_is_killed_by_its_timeout_as_well() {
+    let mut bundle = Bundle::new("rt-hooks-group");
+    let leave = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)";
+    bundle.config["hooks"] = json!({"createRuntime": [
+        {"path": "/usr/bin/python3", "args": ["python3", "-c", leave], "timeout": 1}]});
+    bundle.script("true").write();
+    let mut create = bundle.runtime();
+    create.args(["create", "--bundle"]).arg(bundle.dir()).arg("c");
+    let errors = bundle.host.dir().join("errors");
+    create.stdout(std::process::Stdio::null()).stderr(std::fs::File::create(&errors).unwrap());
+    let mut creating = bundle.host.spawn(&mut create);
+    assert_eq!(creating.wait(PATIENCE).code(), Some(1));
+    let said = std::fs::read_to_string(errors).unwrap();
+    assert!(said.contains("took longer than its timeout of 1 s"), "{said}");
+    bundle.assert_clean();
+}
