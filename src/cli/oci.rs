@@ -244,7 +244,7 @@ fn run_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
     }
     let code = running.wait()?;
     if !args.flag("keep") {
-        running.delete(&program.table, request.id)?;
+        running.delete(&program.table)?;
     }
     Ok(code as u8)
 }

@@ -55,13 +55,17 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     };
     let started = shown.and_then(|()| nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id));
     let running = started.map_err(VerbError::from).and_then(|_| read_report(report).map_err(VerbError::from));
+    // Others may use the container, end it too, while hooks take their time.
+    drop(slot);
     let hooks = record.hooks.of(HookKind::Poststart);
     match running.and_then(|()| Ok(Subject::of(&record).run(HookKind::Poststart, hooks, Some(record.pid))?)) {
         Ok(()) => Ok(Running { launched, group, record, foreground, listener }),
         Err(e) => {
             let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
             let _ = pidfd::wait(&launched.pidfd);
-            let _ = delete::remove(table, slot, &record, &group);
+            if let Ok(Some(slot)) = table.open_same(&record) {
+                let _ = delete::remove(table, slot, &record, &group);
+            }
             Err(e)
         }
     }
@@ -115,8 +119,11 @@ impl Running {
         Ok(self.foreground.wait(&self.launched.pidfd)?)
     }
 
-    /// Removes everything of the ended container.
-    pub fn delete(self, table: &Table, id: &str) -> Result<(), VerbError> {
-        delete::remove(table, table.open(id)?, &self.record, &self.group)
+    /// Removes everything of the ended container, unless somebody else has done so.
+    pub fn delete(self, table: &Table) -> Result<(), VerbError> {
+        match table.open_same(&self.record)? {
+            Some(slot) => delete::remove(table, slot, &self.record, &self.group),
+            None => Ok(()),
+        }
     }
 }

@@ -75,9 +75,7 @@ fn is_of_hook(error: &VerbError) -> bool {
 
 /// Ends and removes the container, unless somebody else has done so. The error of its hook is the one to tell.
 fn remove(table: &Table, record: &Record) {
-    let Ok(slot) = table.open(&record.id) else { return };
-    let same = slot.read().is_ok_and(|found| (found.pid, found.start_time) == (record.pid, record.start_time));
-    if let (true, Ok(group)) = (same, record.group()) {
+    if let (Ok(Some(slot)), Ok(group)) = (table.open_same(record), record.group()) {
         let _ = end_and_remove(table, slot, record, &group);
     }
 }

@@ -184,7 +184,7 @@ impl Table {
     }
 
     /// Notes that something went wrong which fails no verb.
-    pub(super) fn warn(&self, what: String) {
+    pub fn warn(&self, what: String) {
         self.warnings.borrow_mut().push(what);
     }
 
@@ -230,6 +230,19 @@ impl Table {
             return Err(StateError::Missing(id.into()));
         }
         lock(dir, id, busy)
+    }
+
+    /// As [`Table::open`], of the container of `record` and no later one of its name; `None` when it is gone.
+    pub(super) fn open_same(&self, record: &Record) -> Result<Option<Slot>, StateError> {
+        let slot = match self.open(&record.id) {
+            Err(StateError::Missing(_)) => return Ok(None),
+            other => other?,
+        };
+        match slot.read() {
+            Err(StateError::Missing(_)) => Ok(None),
+            Err(e) => Err(e),
+            Ok(found) => Ok(((found.pid, found.start_time) == (record.pid, record.start_time)).then_some(slot)),
+        }
     }
 
     /// Reads a container's record without its lock.

@@ -166,4 +166,83 @@ mod own {
             bundle.assert_clean();
         }
     }
+
+    /// Starts `run` of container `c`, with its output to nowhere.
+    fn running(bundle: &Bundle) -> berth_test_host::Running {
+        bundle.write();
+        let mut run = bundle.runtime();
+        run.args(["run", "--bundle"]).arg(bundle.dir()).arg("c");
+        bundle.host.spawn(run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()))
+    }
+
+    /// The runtime's command line inside the host.
+    fn words(bundle: &Bundle) -> Vec<String> {
+        let runtime = bundle.runtime();
+        runtime.get_args().map(|a| a.to_str().unwrap().to_owned()).skip_while(|a| a != "--").skip(1).collect()
+    }
+
+    /// A verb that must not have to wait for another's end.
+    fn at_last(bundle: &Bundle, args: &[&str]) {
+        let words = words(bundle);
+        let words: Vec<&str> =
+            ["10"].into_iter().chain(words.iter().map(String::as_str)).chain(args.iter().copied()).collect();
+        bundle.host.run("timeout", &words);
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn run_gives_the_exit_code_of_a_container_that_was_deleted_and_leaves_its_successor_alone() {
+        let mut bundle = Bundle::new("rt-race-run");
+        for again in [false, true] {
+            bundle.script("echo > /data/here; exec sleep 1000");
+            let (here, pid) = (bundle.rootfs().join("data/here"), bundle.host.dir().join("run"));
+            // Through a shell: `nsenter` stops itself with a child that stops.
+            let words = words(&bundle).join(" ");
+            bundle.write();
+            let script =
+                format!("{words} run --bundle {} c & echo $! > {}; wait $!", bundle.dir().display(), pid.display());
+            let mut run = bundle.host.command("sh");
+            run.args(["-c", &script]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            let mut run = bundle.host.spawn(run.current_dir("/"));
+            berth_test_host::eventually("the program", PATIENCE, || here.exists().then_some(()));
+            bundle.wait_status("running");
+            // It comes to the end of its container last.
+            let pid = std::fs::read_to_string(pid).unwrap();
+            bundle.host.run("kill", &["-STOP", pid.trim()]);
+            bundle.verb(&["delete", "--force", "c"]).ok();
+            if again {
+                bundle.script("true").create().ok();
+            }
+            bundle.host.run("kill", &["-CONT", pid.trim()]);
+            assert_eq!(run.wait(PATIENCE).code(), Some(137), "{again}");
+            if again {
+                assert_eq!(bundle.status(), "created");
+            }
+            std::fs::remove_file(here).unwrap();
+        }
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_poststart_hook_of_run_keeps_nobody_from_the_container_and_its_failure_is_of_that_one_alone() {
+        let mut bundle = Bundle::new("rt-race-run-hook");
+        let file = |name: &str| bundle.host.dir().join(name);
+        let (here, go) = (file("here"), file("go"));
+        let script = format!("touch {}; while ! test -e {}; do sleep 0.01; done; exit 1", here.display(), go.display());
+        bundle.config["hooks"] = json!({"poststart": [
+            {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+        bundle.script("exec sleep 1000");
+        let mut run = running(&bundle);
+        berth_test_host::eventually("the hook", PATIENCE, || here.exists().then_some(()));
+        at_last(&bundle, &["pause", "c"]);
+        at_last(&bundle, &["resume", "c"]);
+        at_last(&bundle, &["delete", "--force", "c"]);
+        bundle.config["hooks"] = json!({});
+        bundle.script("true").create().ok();
+        std::fs::write(go, "").unwrap();
+        assert_eq!(run.wait(PATIENCE).code(), Some(1));
+        assert_eq!(bundle.status(), "created");
+        bundle.done();
+    }
 }
