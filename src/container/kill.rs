@@ -2,8 +2,13 @@
 
 use super::create::VerbError;
 use super::state::{StateError, Status, Table, start_time};
+use crate::cgroup::Group;
 use crate::errno::OpContext;
 use crate::sys::pidfd;
+use std::collections::HashSet;
+
+/// How many processes of a container are open at a time: well below what a caller may have open.
+const OPEN_AT_ONCE: usize = 256;
 
 /// Sends a signal, by number, to the init; with `all` to every process of the container.
 pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbError> {
@@ -14,13 +19,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
         if signal == libc::SIGKILL {
             return Ok(group.kill()?);
         }
-        for pid in group.procs()? {
-            match pidfd::open(pid).and_then(|process| pidfd::signal(process, signal)) {
-                Err(e) if e.raw_os_error() != Some(libc::ESRCH) => Err(e).op("signal process", pid.to_string())?,
-                _ => {}
-            }
-        }
-        return Ok(());
+        return signal_all(&group, signal);
     }
     if record.shares_pids && signal == libc::SIGKILL {
         // What the init leaves behind is the container's as well, and nothing else ends it.
@@ -48,6 +47,31 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     if status == Status::Paused && signal == libc::SIGKILL {
         // On v1 a frozen process does not even die.
         record.group()?.thaw()?;
+    }
+    Ok(())
+}
+
+/// Signals every process of a group. What is still a member once its descriptor is open is the process of that
+/// descriptor, and no later one of its number.
+fn signal_all(group: &Group, signal: i32) -> Result<(), VerbError> {
+    let gone = |e: &std::io::Error| e.raw_os_error() == Some(libc::ESRCH);
+    // 0 stands for a process of a pid namespace outside of ours, in the lists of v2.
+    let pids: Vec<u32> = group.procs()?.into_iter().filter(|pid| *pid != 0).collect();
+    for some in pids.chunks(OPEN_AT_ONCE) {
+        let mut opened = Vec::with_capacity(some.len());
+        for pid in some {
+            match pidfd::open(*pid) {
+                Err(e) if gone(&e) => {}
+                other => opened.push((*pid, other.op("open process", pid.to_string())?)),
+            }
+        }
+        let members: HashSet<u32> = group.procs()?.into_iter().collect();
+        for (pid, process) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
+            match pidfd::signal(process, signal) {
+                Err(e) if gone(&e) => {}
+                other => other.op("signal process", pid.to_string())?,
+            }
+        }
     }
     Ok(())
 }

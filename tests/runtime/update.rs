@@ -332,3 +332,25 @@ fn a_signal_for_all_reaches_every_process() {
     bundle.verb(&["kill", "--all", "c", "KILL"]).ok();
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_member_from_outside_of_the_callers_pid_namespace_is_passed_over_by_signals_to_all() {
+    let mut bundle = Bundle::new("rt-kill-zero");
+    bundle.started();
+    // Inside the host v2 lists it as 0, and v1 not at all.
+    let mut outsider = std::process::Command::new("sleep");
+    outsider.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut outsider = outsider.spawn().unwrap();
+    for dir in bundle.host.cgroup("berth-runtime-c").iter().filter(|dir| dir.exists()) {
+        std::fs::write(dir.join("cgroup.procs"), outsider.id().to_string()).unwrap();
+    }
+    let said = bundle.verb(&["kill", "--all", "c", "TERM"]);
+    let lived = outsider.try_wait().unwrap().is_none();
+    outsider.kill().unwrap();
+    outsider.wait().unwrap();
+    said.ok();
+    assert!(lived);
+    bundle.wait_status("stopped");
+    bundle.done();
+}
