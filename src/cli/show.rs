@@ -4,7 +4,7 @@ use super::args::{Args, UsageError};
 use super::log::rfc3339;
 use super::oci::CliError;
 use crate::container::state::{Record, StateError, Status, Table};
-use crate::errno::OpContext;
+use crate::errno::{OpContext, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,6 +61,8 @@ pub(super) fn list(table: &Table, args: &Args) -> Result<(), CliError> {
             Ok(found) => records.push(found),
             // Deleted meanwhile, or being created.
             Err(StateError::Missing(_)) => {}
+            // The others are there all the same.
+            Err(e @ StateError::Damaged { .. }) => table.warn(chain(&e)),
             Err(e) => return Err(e.into()),
         }
     }

@@ -422,3 +422,20 @@ fn an_interval_longer_than_time_itself_ends_with_the_container() {
     assert!(matches!(status.code(), Some(0 | 1)), "{status:?}");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_damaged_record_is_told_of_and_hides_no_other_container() {
+    let mut bundle = Bundle::new("rt-list-damaged");
+    bundle.script("true").create().ok();
+    let damaged = bundle.host.outside("/run/runtime/b");
+    std::fs::create_dir(&damaged).unwrap();
+    for contents in ["", "{}", "{\"oci"] {
+        std::fs::write(damaged.join("state.json"), contents).unwrap();
+        let said = bundle.verb(&["list", "-q"]);
+        assert_eq!((said.code, said.stdout.as_str()), (0, "c"), "{}", said.stderr);
+        assert!(said.stderr.contains("warning: read the state of container `b`"), "{}", said.stderr);
+    }
+    std::fs::remove_dir_all(damaged).unwrap();
+    bundle.done();
+}
