@@ -3,14 +3,16 @@
 //! ```text
 //! program ─ /run/notify/notify.sock ─(bind mount)─ ROOT/ID/notify/notify.sock ─→ this process ─→ $NOTIFY_SOCKET
 //! ```
-//! As runc does it. Only `READY=` lines go over, with the main process as the host knows it: a container tells the
+//! As runc does it. The container cannot write the directory. Only `READY=` lines go over, with the main process as the host knows it: a container tells the
 //! manager neither which process to watch nor anything else. Who starts the container and goes away listens until the
 //! program is ready; who stays hands it on while waiting for the end. Without NOTIFY_SOCKET nothing of this happens.
 
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Plan, bind_mount};
 use crate::sys::pidfd;
+use nix::fcntl::AT_FDCWD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,7 +37,7 @@ pub fn asked() -> Option<OsString> {
 pub(super) fn prepare(plan: &mut Plan, dir: &Path) -> Result<(), OpError> {
     std::fs::create_dir(dir).op("make", dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).op("open to the container", dir)?;
-    let mount = bind_mount(dir, Path::new(INSIDE), &["bind", "nosuid", "nodev", "noexec"]);
+    let mount = bind_mount(dir, Path::new(INSIDE), &["bind", "nosuid", "nodev", "noexec", "ro"]);
     plan.mounts.push(mount.map_err(io::Error::other).op("mount inside", dir)?);
     if let Some(process) = &mut plan.process {
         process.env.retain(|entry| !entry.to_bytes().starts_with(b"NOTIFY_SOCKET="));
@@ -58,8 +60,9 @@ impl Listener {
         let Some(manager) = asked().filter(|_| dir.is_dir()) else { return Ok(None) };
         let path = dir.join(SOCKET);
         let socket = UnixDatagram::bind(&path).op("listen on", &path)?;
-        // Whoever the program runs as.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).op("open to the container", &path)?;
+        // Whoever the program runs as. A link in its place would lead to a file of the host's.
+        fchmodat(AT_FDCWD, &path, Mode::from_bits_truncate(0o777), FchmodatFlags::NoFollowSymlink)
+            .op("open to the container", &path)?;
         socket.set_nonblocking(true).op("prepare", &path)?;
         Ok(Some(Self { socket, path, manager }))
     }
