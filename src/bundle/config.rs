@@ -5,6 +5,7 @@ use super::settings::{ContainerSettings, Namespace, Volume, VolumeSource};
 use super::user::User;
 use super::{BundleError, defaults};
 use crate::security::seccomp::default_profile;
+use crate::spec::IdRange;
 use oci_spec::image::ImageConfiguration;
 use serde_json::{Value, json};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -181,7 +182,7 @@ fn mounts(settings: &ContainerSettings) -> Result<Vec<Value>, BundleError> {
     }
     for volume in &settings.mounts {
         let destination = destination(&volume.destination)?;
-        let value = volume_mount(volume, &destination)?;
+        let value = volume_mount(volume, &destination, !settings.users.is_empty())?;
         // A volume of the task's over one of these files, or over one of the mounts above, replaces it.
         asked.retain(|(other, _)| *other != destination);
         all.retain(|other| other["destination"] != destination.as_str());
@@ -204,7 +205,8 @@ fn destination(path: &str) -> Result<String, BundleError> {
     Ok(format!("/{}", parts.join("/")))
 }
 
-fn volume_mount(volume: &Volume, destination: &str) -> Result<Value, BundleError> {
+/// `mapped`: users inside are others on the host.
+fn volume_mount(volume: &Volume, destination: &str, mapped: bool) -> Result<Value, BundleError> {
     let access = if volume.read_only { "ro" } else { "rw" };
     match &volume.source {
         VolumeSource::Bind(source) => {
@@ -212,7 +214,8 @@ fn volume_mount(volume: &Volume, destination: &str) -> Result<Value, BundleError
             if !source.is_absolute() {
                 return refuse("host path", &text, "is not absolute");
             }
-            Ok(mount(destination, "bind", &text, &["rbind", "rprivate", access]))
+            let options = ["rbind", "rprivate", access, "ridmap"];
+            Ok(mount(destination, "bind", &text, if mapped { &options } else { &options[..3] }))
         }
         VolumeSource::Tmpfs { size_bytes, options } => {
             let size = size_bytes.map(|bytes| format!("size={bytes}"));
@@ -241,6 +244,9 @@ fn namespaces(settings: &ContainerSettings) -> Vec<Value> {
             Namespace::Host => {}
         }
     }
+    if !settings.users.is_empty() {
+        all.push(json!({ "type": "user" }));
+    }
     all
 }
 
@@ -263,10 +269,19 @@ fn linux(settings: &ContainerSettings, caps: u64) -> Result<Value, BundleError> 
     if !settings.sysctls.is_empty() {
         linux["sysctl"] = settings.sysctls.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     }
+    if !settings.users.is_empty() {
+        linux["uidMappings"] = mappings(&settings.users.users);
+        linux["gidMappings"] = mappings(&settings.users.groups);
+    }
     if let Some(path) = &settings.cgroups_path {
         linux["cgroupsPath"] = json!(path.to_string_lossy());
     }
     Ok(linux)
+}
+
+fn mappings(ranges: &[IdRange]) -> Value {
+    let entry = |r: &IdRange| json!({ "containerID": r.inside, "hostID": r.outside, "size": r.count });
+    ranges.iter().map(entry).collect()
 }
 
 fn resources(settings: &ContainerSettings, device_rules: Vec<Value>) -> Value {

@@ -1,6 +1,7 @@
 //! What a task says about one of its containers, in the words of a container engine.
 
 use crate::cgroup::limits::Limits;
+use crate::spec::IdMaps;
 use std::path::PathBuf;
 
 /// Overrides of an image's configuration, and everything that only a task can say. The default is a closed container with
@@ -62,6 +63,9 @@ pub struct ContainerSettings {
     pub ipc: Namespace,
     /// UTS namespace (host name).
     pub uts: Namespace,
+    /// What users and groups inside are on the host: a user namespace of its own, and volumes whose files have the owners
+    /// inside that they have on the host. Empty for the host's own users.
+    pub users: IdMaps,
     /// The process has a terminal.
     pub tty: bool,
     /// Added to the score by which the kernel chooses whom to kill when memory is short, -1000 to 1000.

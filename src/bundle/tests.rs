@@ -2,6 +2,7 @@ use super::*;
 use crate::cgroup::limits::Limits;
 use crate::codec::Codec;
 use crate::image::parse_config;
+use crate::spec::IdMaps;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
@@ -229,4 +230,24 @@ fn a_device_of_the_host_is_made_and_allowed() {
     let none = Device { host: "/etc/passwd".into(), container: "/dev/x".into(), access: "r".into() };
     let settings = ContainerSettings { devices: vec![none], ..Default::default() };
     assert!(matches!(bundle(&shell(), &settings), Err(BundleError::Value { field: "device", .. })));
+}
+
+#[test]
+fn mapped_users_take_a_user_namespace_and_volumes_with_mapped_owners() {
+    let volume = || Volume { source: VolumeSource::Bind("/srv".into()), destination: "/data".into(), read_only: true };
+    let of = |users| document(&ContainerSettings { users, mounts: vec![volume()], ..Default::default() });
+    let options = |document: &Value| {
+        let mounts = document["mounts"].as_array().unwrap();
+        mounts.iter().find(|m| m["destination"] == "/data").unwrap()["options"].clone()
+    };
+    let mapped = of(IdMaps::from_zero(1_000_000, 65_536));
+    assert!(mapped["linux"]["namespaces"].as_array().unwrap().contains(&json!({ "type": "user" })));
+    for map in ["uidMappings", "gidMappings"] {
+        assert_eq!(mapped["linux"][map], json!([{ "containerID": 0, "hostID": 1_000_000, "size": 65_536 }]));
+    }
+    assert_eq!(options(&mapped), json!(["rbind", "rprivate", "ro", "ridmap"]));
+    assert!(crate::spec::parse(mapped.to_string().as_bytes()).is_ok());
+    let plain = of(IdMaps::default());
+    assert!(!plain["linux"]["namespaces"].as_array().unwrap().contains(&json!({ "type": "user" })));
+    assert_eq!((&plain["linux"]["uidMappings"], options(&plain)), (&Value::Null, json!(["rbind", "rprivate", "ro"])));
 }

@@ -20,6 +20,7 @@ use super::netlink::{Talk, errno};
 use super::plan::{IpPrefix, NetPlan, NodeNet, Publish};
 use super::{namespace, node, publish, sysctl};
 use crate::errno::OpError;
+use crate::spec::IdMaps;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -113,6 +114,12 @@ pub(crate) fn address_mac(address: Option<IpAddr>) -> [u8; 6] {
 ///
 /// For a worker with one thread: it leaves the host's namespace and comes back. On failure nothing is left.
 pub fn up(plan: &NetPlan) -> Result<Option<OwnedFd>, OpError> {
+    up_for(plan, &IdMaps::default())
+}
+
+/// As [`up`], for containers whose users `ids` maps: the namespace belongs to a user namespace with those maps, which is the
+/// containers' own.
+pub fn up_for(plan: &NetPlan, ids: &IdMaps) -> Result<Option<OwnedFd>, OpError> {
     let pin = match plan {
         NetPlan::Host => return Ok(None),
         NetPlan::None { pin } | NetPlan::Bridge { pin, .. } | NetPlan::Awsvpc { pin, .. } => pin,
@@ -123,7 +130,7 @@ pub fn up(plan: &NetPlan) -> Result<Option<OwnedFd>, OpError> {
     }
     let host = namespace::current()?;
     let mut made = Made::default();
-    let result = build(pin, join.as_ref(), &host, &mut made);
+    let result = build(pin, join.as_ref(), ids, &host, &mut made);
     result.map(Some).inspect_err(|_| made.undo(pin, join.as_ref(), &host))
 }
 
@@ -154,7 +161,13 @@ impl Made {
     }
 }
 
-fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -> Result<OwnedFd, OpError> {
+fn build(
+    pin: &Path,
+    join: Option<&Join<'_>>,
+    ids: &IdMaps,
+    host: &OwnedFd,
+    made: &mut Made,
+) -> Result<OwnedFd, OpError> {
     // A socket stays in the namespace it was opened in.
     let mut of_host = Talk::route()?;
     let bridge = match join {
@@ -162,7 +175,7 @@ fn build(pin: &Path, join: Option<&Join<'_>>, host: &OwnedFd, made: &mut Made) -
         Some(join) => Some(node::own_bridge(&mut of_host, join.node)?),
         None => None,
     };
-    let netns = namespace::make()?;
+    let netns = namespace::make(ids)?;
     for (name, value) in NAMESPACE_PARAMETERS {
         sysctl::write_if_present(name, value)?;
     }

@@ -30,7 +30,7 @@ mod publish;
 pub mod reserve;
 mod sysctl;
 
-pub use attach::{down, up};
+pub use attach::{down, up, up_for};
 pub use check::{Finding, check};
 pub use leftover::{Leftovers, leftovers, remove_link};
 pub use link::NAME_MAX;

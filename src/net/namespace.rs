@@ -2,8 +2,15 @@
 //!
 //! A pin is a bind mount of the namespace's file on a file of ours. The namespace lives as long as the pin, a process
 //! in it, or a descriptor of it.
+//!
+//! That of a container with users of its own belongs to their user namespace, or the container could mount no sysfs and set
+//! no parameter. It is made by a child, since a user namespace cannot be left again.
 
 use crate::errno::{OpContext, OpError};
+use crate::spec::{IdMaps, lines};
+use crate::sys::clone::{CloneArgs, clone, enter_namespace};
+use crate::sys::namespace::make_user;
+use crate::sys::{fd, pidfd};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -26,10 +33,43 @@ pub fn enter(netns: impl AsFd) -> Result<(), OpError> {
     setns(netns, CloneFlags::CLONE_NEWNET).op("enter", "network namespace")
 }
 
-/// Moves the calling thread into a new namespace.
-pub(crate) fn make() -> Result<OwnedFd, OpError> {
-    unshare(CloneFlags::CLONE_NEWNET).op("make", "network namespace")?;
-    current()
+/// Moves the calling thread into a new namespace. It belongs to a new user namespace with the maps `ids`, unless those are
+/// empty.
+pub(crate) fn make(ids: &IdMaps) -> Result<OwnedFd, OpError> {
+    if ids.is_empty() {
+        unshare(CloneFlags::CLONE_NEWNET).op("make", "network namespace")?;
+        return current();
+    }
+    let netns = make_for(ids)?;
+    enter(&netns)?;
+    Ok(netns)
+}
+
+fn make_for(ids: &IdMaps) -> Result<OwnedFd, OpError> {
+    let (users, groups) = (lines(&ids.users), lines(&ids.groups));
+    let user = make_user(&users, &groups).op("make a user namespace with the map", users.trim_end())?;
+    let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    let make_inside = || -> io::Result<()> {
+        enter_namespace(&user, libc::CLONE_NEWUSER)?;
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let netns = File::open(CURRENT)?;
+        fd::send_with(&theirs, b"n", &[netns.as_fd()]).map(drop)
+    };
+    let child = clone(&CloneArgs::default(), || match make_inside() {
+        Ok(()) => 0,
+        Err(e) => e.raw_os_error().unwrap_or(libc::EIO),
+    })
+    .op("clone for", "a network namespace")?;
+    drop(theirs);
+    let mut made = Vec::new();
+    let heard = fd::receive_with(&ours, &mut [0], &mut made).op("hear of", "network namespace");
+    let end = pidfd::wait(&child.pidfd).op("wait for", "the child that makes a network namespace")?;
+    heard?;
+    let why = || match end {
+        pidfd::End::Exited(errno) if errno > 0 => io::Error::from_raw_os_error(errno),
+        _ => io::ErrorKind::Interrupted.into(),
+    };
+    made.pop().ok_or_else(why).op("make in a user namespace", "network namespace")
 }
 
 /// Pins the calling thread's namespace at `pin`. A pin that is there already is an error: whoever made it has not

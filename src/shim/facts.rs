@@ -194,6 +194,6 @@ mod tests {
         let dirs = TaskDirs::new(dir.path(), dir.path());
         fs::write(dirs.plan(), 999u32.to_bytes()).unwrap();
         let e = read_plan(&dirs).unwrap_err();
-        assert!(crate::errno::chain(&e).contains("version 999, this program knows 1"), "{e}");
+        assert!(crate::errno::chain(&e).contains("version 999, this program knows 2"), "{e}");
     }
 }

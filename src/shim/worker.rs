@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
 
     fn network(&self) -> Done {
         let Some(network) = &self.plan.network else { return Ok((Answer::NetworkUp, Vec::new())) };
-        let netns = net::up(network).map_err(Failure::network)?;
+        let netns = net::up_for(network, &self.plan.users).map_err(Failure::network)?;
         Ok((Answer::NetworkUp, netns.into_iter().collect()))
     }
 
@@ -119,7 +119,13 @@ impl<'a> Work<'a> {
         let (Some(plan), Some([gate, report])) = (plan, fds.first_chunk()) else {
             return Err(Failure::new("CannotCreateContainerError", 125, format!("no container {container}")));
         };
-        let own = plan.network.as_ref().map(net::up).transpose().map_err(Failure::network)?.flatten();
+        let own = plan
+            .network
+            .as_ref()
+            .map(|network| net::up_for(network, &self.plan.users))
+            .transpose()
+            .map_err(Failure::network)?
+            .flatten();
         let netns = own.as_ref().or(fds.get(2)).map(AsFd::as_fd);
         let name = plan.name.as_str();
         let group = self.task.child(name);

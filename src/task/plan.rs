@@ -2,11 +2,12 @@
 
 use crate::cgroup::limits::Limits;
 use crate::net::plan::NetPlan;
+use crate::spec::IdMaps;
 use crate::{enum_codec, struct_codec};
 use std::path::PathBuf;
 
 /// The version of the plan's binary form, the first value in the file.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// A task as its shim sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,11 @@ pub struct TaskPlan {
     pub network: Option<NetPlan>,
     /// Containers in the order of the task definition.
     pub containers: Vec<ContainerPlan>,
+    /// What users and groups of its containers are on the host, where they are others: networks are made for them. The
+    /// bundles say the same.
+    pub users: IdMaps,
 }
-struct_codec!(TaskPlan { version, task, cgroup_parent, limits, network, containers });
+struct_codec!(TaskPlan { version, task, cgroup_parent, limits, network, containers, users });
 
 /// One container of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::plan::{Condition, ContainerPlan, Dependency, LogPlan, PLAN_VERSION, T
 use super::view::{ContainerState, OomKill, OomScope, Phase};
 use crate::cgroup::limits::Limits;
 use crate::net::plan::NetPlan;
+use crate::spec::IdMaps;
 use proptest::prelude::*;
 
 fn container(name: &str, depends_on: &[(u32, Condition)]) -> ContainerPlan {
@@ -34,6 +35,7 @@ fn plan(containers: Vec<ContainerPlan>) -> TaskPlan {
         limits: Limits::default(),
         network: None,
         containers,
+        users: IdMaps::default(),
     }
 }
 

@@ -11,4 +11,5 @@ mod limits;
 mod networks;
 mod planes;
 mod refusals;
+mod remap;
 mod support;

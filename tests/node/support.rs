@@ -23,21 +23,27 @@ pub(crate) struct Node {
     peer: std::cell::OnceCell<Peer>,
     notify: Option<UnixDatagram>,
     notified: Vec<String>,
+    agent_flags: Vec<String>,
     host: TestHost,
 }
 
 impl Node {
     /// Starts a host, its second machine, its registry and its agent.
     pub(crate) fn start(name: &str) -> Self {
-        Self::build(name, false)
+        Self::build(name, false, &[])
+    }
+
+    /// As [`Node::start`], with flags for the agent.
+    pub(crate) fn start_with(name: &str, agent_flags: &[&str]) -> Self {
+        Self::build(name, false, agent_flags)
     }
 
     /// As [`Node::start`], and listens as systemd does for what the agent says of itself.
     pub(crate) fn start_notified(name: &str) -> Self {
-        Self::build(name, true)
+        Self::build(name, true, &[])
     }
 
-    fn build(name: &str, notified: bool) -> Self {
+    fn build(name: &str, notified: bool, agent_flags: &[&str]) -> Self {
         let mut host = TestHost::new(name);
         let peer = std::cell::OnceCell::new();
         let _ = peer.set(host.peer());
@@ -47,7 +53,8 @@ impl Node {
             socket.set_read_timeout(Some(PATIENCE)).expect("set a time-out");
             socket
         });
-        let mut node = Self { agent: None, registry, peer, notify, notified: Vec::new(), host };
+        let agent_flags = agent_flags.iter().map(ToString::to_string).collect();
+        let mut node = Self { agent: None, registry, peer, notify, notified: Vec::new(), agent_flags, host };
         node.start_agent();
         node
     }
@@ -55,7 +62,7 @@ impl Node {
     /// Starts the agent and waits until it has registered and answers.
     pub(crate) fn start_agent(&mut self) {
         let mut command = self.host.berth();
-        command.args(["agent"]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("agent").args(&self.agent_flags).stdin(Stdio::null()).stdout(Stdio::null());
         let log = std::fs::File::options().create(true).append(true).open(self.host.dir().join("agent.log"));
         command.stderr(log.expect("the host's directory is writable"));
         if self.notify.is_some() {
@@ -242,6 +249,20 @@ impl Node {
             usec.parse::<u64>().ok().map(|usec| usec * 1000)
         });
         nanoseconds.unwrap_or_else(|| panic!("no account of CPU time in {dirs:?}")) as f64 / 1e9
+    }
+
+    /// A directory of the node's on a real file system, under the same path for this test.
+    pub(crate) fn dir(&self) -> std::path::PathBuf {
+        self.host.dir()
+    }
+
+    /// The first process of a container, as the kernel tells about it on the node.
+    pub(crate) fn status_of_process(&self, id: &str, name: &str) -> String {
+        let dirs = self.host.cgroup(&format!("berth/_tasks/{id}/{name}"));
+        let pids = dirs.iter().find_map(|dir| std::fs::read_to_string(dir.join("cgroup.procs")).ok());
+        let pids = pids.unwrap_or_else(|| panic!("no list of processes in {dirs:?}"));
+        let pid = pids.lines().next().expect("the container has a process");
+        std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives")
     }
 
     /// Waits until the task has stopped.

@@ -6,6 +6,7 @@ use berth_runtime::rundir::{ContainerDirs, TaskDirs};
 use berth_runtime::shim::client::Client;
 use berth_runtime::shim::facts;
 use berth_runtime::shim::protocol::{FromShim, ToShim};
+use berth_runtime::spec::IdMaps;
 use berth_runtime::sys::spawn;
 use berth_runtime::task::plan::{Condition, ContainerPlan, Dependency, LogPlan, PLAN_VERSION, TaskPlan};
 use berth_runtime::task::view::{ContainerState, ExitRecord, Phase, TaskView};
@@ -155,6 +156,7 @@ impl<'h> Task<'h> {
             limits,
             network: None,
             containers: plans,
+            users: IdMaps::default(),
         };
         facts::write_plan(&seen, &plan).unwrap();
         let lock = locked(&seen.lock()).expect("nobody else has the lock");

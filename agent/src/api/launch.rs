@@ -85,8 +85,12 @@ fn convert_locally(api: &Api, definition: RegisterTaskDefinitionRequest, id: &st
     let cluster = format!("arn:aws:ecs:{}:000000000000:cluster/{}", api.settings.region, api.settings.cluster);
     let arn = format!("arn:aws:ecs:{}:000000000000:task/{}/{id}", api.settings.region, api.settings.cluster);
     let payload = local_task(definition, &arn, &cluster).map_err(fields)?;
-    let border =
-        Border { origin: Origin::Local, disable_privileged: api.settings.disable_privileged, now_ms: now_ms() };
+    let border = Border {
+        origin: Origin::Local,
+        disable_privileged: api.settings.disable_privileged,
+        remap: api.settings.userns_remap,
+        now_ms: now_ms(),
+    };
     convert::task(&payload, border).map_err(|refusal| Failure::bad(refusal.to_string()).field(refusal.field.clone()))
 }
 

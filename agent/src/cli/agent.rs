@@ -9,6 +9,7 @@ use crate::control::Control;
 use crate::engine::{self, Engine, NodeImages, NodePlan, RuntimeShims};
 use crate::registry::{Registry, RegistryConfig};
 use crate::store::Store;
+use crate::task::Remap;
 use berth_control_plane::ControlPlane;
 use berth_runtime::errno::chain;
 use ipnet::IpNet;
@@ -79,6 +80,9 @@ pub struct AgentArgs {
     /// Subnets of awsvpc tasks, one of each family at most
     #[arg(long, value_name = "SUBNETS", value_delimiter = ',')]
     pub awsvpc_subnets: Option<Vec<IpNet>>,
+    /// Map users of tasks to others of the host: root of a task is BASE [default: off]
+    #[arg(long, value_name = "BASE:COUNT")]
+    pub userns_remap: Option<Remap>,
     /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT", value_parser = parse_log_format)]
     pub log_format: Option<LogFormat>,
@@ -134,6 +138,7 @@ impl AgentArgs {
             reserved_ports_udp: self.reserved_ports_udp,
             bridge_subnets: self.bridge_subnets,
             awsvpc_subnets: self.awsvpc_subnets,
+            userns_remap: self.userns_remap,
             log_format: self.log_format,
             log_level: self.log_level,
             ..Partial::default()

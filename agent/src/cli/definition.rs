@@ -36,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) volumes: &'a [Volume],
     /// User in the container.
     pub(crate) user: Option<&'a str>,
+    /// Whose users: `host` or `remap`.
+    pub(crate) userns: Option<&'a str>,
 }
 
 /// The definition that means the same as the flags.
@@ -63,6 +65,9 @@ pub(crate) fn from_flags(wanted: &Wanted<'_>) -> Value {
     }
     if let Some(user) = wanted.user {
         container.insert("user".into(), json!(user));
+    }
+    if let Some(users) = wanted.userns {
+        container.insert("dockerLabels".into(), json!({ "berth.userns": users }));
     }
     let mut volumes = Vec::new();
     let mut mounts = Vec::new();
@@ -259,6 +264,7 @@ mod tests {
             environment: &[("A".into(), "b=c".into())],
             volumes: &[Volume::parse("/srv:/data:ro").unwrap()],
             user: Some("nobody"),
+            userns: Some("host"),
         };
         assert_eq!(
             from_flags(&wanted),
@@ -276,6 +282,7 @@ mod tests {
                     "portMappings": [{"containerPort": 53, "hostPort": 8053, "protocol": "udp"}],
                     "environment": [{"name": "A", "value": "b=c"}],
                     "user": "nobody",
+                    "dockerLabels": {"berth.userns": "host"},
                     "mountPoints": [{"sourceVolume": "v0", "containerPath": "/data", "readOnly": true}],
                 }],
             })

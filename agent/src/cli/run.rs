@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[command(override_usage = "berth run [OPTIONS] -f FILE\n       berth run [OPTIONS] IMAGE [COMMAND]...")]
 pub(crate) struct RunArgs {
     /// Task definition in ECS's JSON, `-` for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["image", "publish", "network", "cpu", "memory", "env", "volume", "user"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["image", "publish", "network", "cpu", "memory", "env", "volume", "user", "userns"])]
     file: Option<PathBuf>,
     /// Image of a task of one container
     #[arg(required_unless_present = "file")]
@@ -64,6 +64,9 @@ pub(crate) struct RunArgs {
     /// User in the container, by name or number
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
+    /// Users of the host, or those that the node maps tasks to [default: as the node does it]
+    #[arg(long, value_name = "USERS", value_parser = ["host", "remap"])]
+    userns: Option<String>,
     /// Remove the task's records and logs when it has stopped
     #[arg(long, conflicts_with = "detach")]
     rm: bool,
@@ -146,6 +149,7 @@ fn definition(args: &RunArgs) -> Result<serde_json::Value, Failure> {
         environment: &environment,
         volumes: &args.volume,
         user: args.user.as_deref(),
+        userns: args.userns.as_deref(),
     }))
 }
 

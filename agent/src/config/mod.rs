@@ -10,6 +10,7 @@ pub use environment::read as from_environment;
 pub use host::HostFacts;
 
 use crate::capacity::{Node, Pool, PortRange, default_dynamic_range};
+use crate::task::Remap;
 use berth_runtime::net::plan::{IpPrefix, NodeNet};
 use berth_runtime::rundir::Dirs;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -116,6 +117,8 @@ pub struct Partial {
     pub attributes: Option<BTreeMap<String, String>>,
     /// Refuse privileged containers.
     pub disable_privileged: Option<bool>,
+    /// What users of tasks are on the host, `BASE:COUNT`; none given is the same.
+    pub userns_remap: Option<Remap>,
     /// Most processes and threads of one task.
     pub task_pids: Option<u64>,
     /// `text` or `json`.
@@ -192,6 +195,7 @@ impl Partial {
             insecure_registries,
             attributes,
             disable_privileged,
+            userns_remap,
             task_pids,
             log_format,
             log_level,
@@ -234,6 +238,8 @@ pub struct Settings {
     pub attributes: BTreeMap<String, String>,
     /// Refuse privileged containers.
     pub disable_privileged: bool,
+    /// What users of tasks are on the host, where they are others.
+    pub userns_remap: Option<Remap>,
     /// Most processes and threads of one task.
     pub task_pids: Option<u64>,
     /// How the agent's own log is written.
@@ -303,6 +309,7 @@ impl Settings {
             insecure_registries: partial.insecure_registries.unwrap_or_default(),
             attributes: partial.attributes.unwrap_or_default(),
             disable_privileged: partial.disable_privileged.unwrap_or(false),
+            userns_remap: partial.userns_remap,
             task_pids: partial.task_pids,
             log_format: partial.log_format.unwrap_or(LogFormat::Text),
             log_level: partial.log_level.unwrap_or_else(|| "info".into()),

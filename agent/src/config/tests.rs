@@ -47,6 +47,15 @@ fn subnets_are_one_of_each_family_and_do_not_overlap() {
 }
 
 #[test]
+fn users_of_tasks_are_the_hosts_unless_a_range_is_given() {
+    assert_eq!(Settings::resolve(Partial::default(), &host()).unwrap().userns_remap, None);
+    let settings = Settings::resolve(file("userns-remap = '1000000:65536'"), &host()).unwrap();
+    assert_eq!(settings.userns_remap.unwrap().to_string(), "1000000:65536");
+    let said = toml::from_str::<Partial>("userns-remap = '0:65536'").unwrap_err().to_string();
+    assert!(said.contains("BASE 0 is the host's root"), "{said}");
+}
+
+#[test]
 fn a_host_reserved_whole_is_refused() {
     let partial = Partial { reserved_memory: Some(3934), ..Partial::default() };
     let text = Settings::resolve(partial, &host()).unwrap_err().to_string();

@@ -6,8 +6,8 @@
 
 use super::docker;
 use crate::task::{
-    Condition, Container, Dependency, Interface, Log, MountPoint, NetworkMode, Origin, PortMapping, Refusal, Task,
-    Volume, VolumeFrom,
+    Condition, Container, Dependency, Interface, Log, MountPoint, NetworkMode, Origin, PortMapping, Refusal, Remap,
+    Task, Users, Volume, VolumeFrom,
 };
 use berth_runtime::id::ContainerName;
 use berth_runtime::net::plan::Transport;
@@ -23,6 +23,8 @@ pub struct Border {
     pub origin: Origin,
     /// Refuse privileged containers.
     pub disable_privileged: bool,
+    /// What users of tasks are on the host, where they are others.
+    pub remap: Option<Remap>,
     /// Milliseconds since the epoch.
     pub now_ms: u64,
 }
@@ -44,6 +46,7 @@ pub fn skeleton(task: &acs::Task, border: Border) -> Task {
         volumes: BTreeMap::new(),
         created_at_ms: border.now_ms,
         notes: Vec::new(),
+        remap: None,
     }
 }
 
@@ -90,8 +93,34 @@ pub fn task(task: &acs::Task, border: Border) -> Result<Task, Refusal> {
         return Err(Refusal::new("containerDefinitions", "", "at least one container must be essential"));
     }
     no_circle(&converted)?;
+    converted.remap = remap(&converted, border)?;
     converted.notes = notes;
     Ok(converted)
+}
+
+/// What the task's users are on the host: as the labels of its containers say, which must agree, or else as the node does it.
+fn remap(task: &Task, border: Border) -> Result<Option<Remap>, Refusal> {
+    let at = |index: usize, member: &str| format!("containerDefinitions[{index}].{member}");
+    let mut asked = None;
+    for (index, container) in task.containers.iter().enumerate() {
+        let Some(users) = container.users else { continue };
+        let refuse = |problem| Err(Refusal::new(at(index, docker::USERS_FIELD), users.as_str(), problem));
+        if users == Users::Remap && border.remap.is_none() {
+            return refuse("this node maps no users: its agent runs without --userns-remap");
+        }
+        if asked.replace(users).is_some_and(|other| other != users) {
+            return refuse("differs from that of another container: a task has the users of one or the other");
+        }
+    }
+    let Some(remap) = border.remap.filter(|_| asked != Some(Users::Host)) else { return Ok(None) };
+    let problem = "cannot be had where users are mapped: use the label berth.userns=host";
+    if task.network == NetworkMode::Host {
+        return Err(Refusal::new("networkMode", "host", problem));
+    }
+    match task.containers.iter().position(|c| c.privileged) {
+        Some(index) => Err(Refusal::new(at(index, "privileged"), "true", problem)),
+        None => Ok(Some(remap)),
+    }
 }
 
 fn amount(field: impl Into<String>, value: Option<i64>) -> Result<u64, Refusal> {
@@ -242,6 +271,7 @@ impl Context<'_> {
             hostname: None,
             readonly_rootfs: false,
             privileged: c.privileged == Some(true),
+            users: None,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             ulimits: Vec::new(),

@@ -1,6 +1,6 @@
 //! `dockerConfig`: settings in the words of Docker's API, as JSON in strings.
 
-use crate::task::{Container, Log, Refusal, Ulimit};
+use crate::task::{Container, Log, Refusal, Ulimit, Users};
 use berth_wire::acs::DockerConfig;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +17,7 @@ struct Config {
     open_stdin: Option<bool>,
     network_disabled: Option<bool>,
     healthcheck: Option<Value>,
+    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Docker's container `HostConfig`, likewise.
@@ -60,6 +61,10 @@ struct DockerUlimit {
     hard: i64,
 }
 
+/// The label by which a container is in the host's user namespace or in one with the node's map, and its field.
+const USERS_LABEL: &str = "berth.userns";
+pub(super) const USERS_FIELD: &str = "dockerLabels.berth.userns";
+
 /// Adds the settings to `made`. `at` is the path of the container, with a dot at its end; `notes` gets what is taken
 /// without being acted on.
 pub(super) fn apply(
@@ -81,6 +86,10 @@ pub(super) fn apply(
     made.user = config.user.filter(|u| !u.is_empty());
     made.working_directory = config.working_dir.filter(|d| !d.is_empty());
     made.hostname = config.hostname.filter(|h| !h.is_empty());
+    if let Some(word) = config.labels.iter().find_map(|labels| labels.get(USERS_LABEL)) {
+        let bad = || Refusal::new(format!("{at}{USERS_FIELD}"), word, "must be host or remap");
+        made.users = Some(Users::parse(word).ok_or_else(bad)?);
+    }
     made.privileged |= host.privileged == Some(true);
     made.readonly_rootfs = host.readonly_rootfs == Some(true);
     made.cap_add.extend(host.cap_add.unwrap_or_default());

@@ -113,6 +113,7 @@ impl Responders {
         Border {
             origin: Origin::ControlPlane,
             disable_privileged: self.settings.disable_privileged,
+            remap: self.settings.userns_remap,
             now_ms: crate::engine::now_ms(),
         }
     }

@@ -175,6 +175,7 @@ fn settings(request: &BundleRequest) -> ContainerSettings {
             .collect(),
         sysctls: c.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         shm_bytes: c.shm_bytes,
+        users: request.users.clone(),
         network: if request.host_network { Namespace::Host } else { Namespace::Own },
         ..ContainerSettings::default()
     }
@@ -214,6 +215,7 @@ mod tests {
             hostname_file: "/r/hostname".into(),
             limits: Limits::default(),
             host_network: false,
+            users: berth_runtime::spec::IdMaps::default(),
         }
     }
 

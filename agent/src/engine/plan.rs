@@ -4,7 +4,7 @@ use super::names;
 use super::seams::{BindMount, BundleRequest};
 use crate::capacity::{Grant, PortGrant};
 use crate::config::Settings;
-use crate::task::{Condition, Container, Log, NetworkMode, Task, Volume, transport_name};
+use crate::task::{Condition, Container, Log, NetworkMode, Remap, Task, Volume, transport_name};
 use berth_runtime::cgroup::limits::Limits;
 use berth_runtime::id::ContainerName;
 use berth_runtime::net::plan::{IpPrefix, NetPlan, Publish};
@@ -82,6 +82,7 @@ pub(super) fn task_plan(
         limits: task_limits(node, task),
         network: (task.network == NetworkMode::Awsvpc).then(|| awsvpc(node, dirs, task, grant)),
         containers: containers.collect(),
+        users: task.remap.map(Remap::ids).unwrap_or_default(),
     }
 }
 
@@ -214,6 +215,7 @@ pub(super) fn bundle_request(
         hostname_file: paths.hostname(),
         limits: container_limits(container),
         host_network: task.network == NetworkMode::Host,
+        users: task.remap.map(Remap::ids).unwrap_or_default(),
         container: container.clone(),
     }
 }

@@ -17,7 +17,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -140,7 +140,12 @@ fn write_etc(
     let resolv_conf = files::resolv_conf(task.network, &host.resolv_conf, &host.upstream, container);
     fs::write(&request.hosts, hosts).op("write", &request.hosts)?;
     fs::write(&request.resolv_conf, resolv_conf).op("write", &request.resolv_conf)?;
-    fs::write(&request.hostname_file, own_name + "\n").op("write", &request.hostname_file)
+    fs::write(&request.hostname_file, own_name + "\n").op("write", &request.hostname_file)?;
+    let Some(remap) = task.remap else { return Ok(()) };
+    // Root inside may edit them, as it may where it is the host's.
+    let root = Some(remap.root());
+    let files = [&request.hosts, &request.resolv_conf, &request.hostname_file];
+    files.into_iter().try_for_each(|file| chown(file, root, root).op("give to root of the task", file))
 }
 
 /// Locks the task and binds its socket.

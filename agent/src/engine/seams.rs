@@ -3,6 +3,7 @@
 use crate::task::Container;
 use berth_runtime::cgroup::limits::Limits;
 use berth_runtime::rundir::TaskDirs;
+use berth_runtime::spec::IdMaps;
 use std::fs::File;
 use std::future::Future;
 use std::io;
@@ -67,6 +68,8 @@ pub struct BundleRequest {
     pub limits: Limits,
     /// The container is in the host's network namespace.
     pub host_network: bool,
+    /// What users inside are on the host; empty for the same.
+    pub users: IdMaps,
 }
 
 /// A file or directory of the host, seen in a container.

@@ -4,8 +4,10 @@
 //! `api`), kept whole in the store, written redacted to `task.json`, and read by everything between.
 
 mod refusal;
+mod remap;
 
 pub use refusal::Refusal;
+pub use remap::{InvalidRemap, Remap, Users};
 
 use berth_runtime::net::plan::Transport;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,9 @@ pub struct Task {
     /// What in the definition is taken but not yet acted on, in words.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What its users are on the host, where they are others.
+    #[serde(default)]
+    pub remap: Option<Remap>,
 }
 
 /// Who wanted a task.
@@ -150,6 +155,9 @@ pub struct Container {
     pub readonly_rootfs: bool,
     /// All capabilities, all devices, no seccomp.
     pub privileged: bool,
+    /// Whose users it is to have; `None` is as the node does it.
+    #[serde(default)]
+    pub users: Option<Users>,
     /// Capabilities on top of the default ones, `CAP_` in front or not.
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default ones; `ALL` for all.
@@ -341,6 +349,7 @@ pub(crate) mod fixtures {
             hostname: None,
             readonly_rootfs: false,
             privileged: false,
+            users: None,
             cap_add: vec![],
             cap_drop: vec![],
             ulimits: vec![],
@@ -371,6 +380,7 @@ pub(crate) mod fixtures {
             volumes: BTreeMap::new(),
             created_at_ms: 1,
             notes: vec![],
+            remap: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn border() -> Border {
-    Border { origin: Origin::ControlPlane, disable_privileged: false, now_ms: 7 }
+    Border { origin: Origin::ControlPlane, disable_privileged: false, remap: None, now_ms: 7 }
 }
 
 fn container(name: &str) -> acs::Container {
@@ -193,4 +193,55 @@ fn privileged_containers_can_be_forbidden() {
     assert!(task(&p, border()).unwrap().containers[0].privileged);
     let refused = task(&p, Border { disable_privileged: true, ..border() }).unwrap_err();
     assert_eq!(refused.field, "containerDefinitions[0].privileged");
+}
+
+fn remapping() -> Border {
+    Border { remap: Some("1000000:65536".parse().unwrap()), ..border() }
+}
+
+#[test]
+fn users_are_mapped_as_the_node_does_it_unless_a_label_says_otherwise() {
+    let of = |label: &str, border| {
+        let mut c = container("app");
+        let labels =
+            if label.is_empty() { String::new() } else { format!(r#"{{"Labels":{{"berth.userns":"{label}"}}}}"#) };
+        c.docker_config = docker(&labels, "");
+        task(&payload(vec![c]), border).map(|t| t.remap.is_some()).map_err(|e| e.to_string())
+    };
+    assert_eq!((of("", border()), of("host", border())), (Ok(false), Ok(false)));
+    assert_eq!(
+        (of("", remapping()), of("remap", remapping()), of("host", remapping())),
+        (Ok(true), Ok(true), Ok(false))
+    );
+    let field = "containerDefinitions[0].dockerLabels.berth.userns";
+    assert!(of("remap", border()).unwrap_err().starts_with(&format!("{field} `remap`: this node maps no users")));
+    assert_eq!(of("some", remapping()).unwrap_err(), format!("{field} `some`: must be host or remap"));
+}
+
+#[test]
+fn containers_of_a_task_are_mapped_alike() {
+    let labelled = |name: &str, users: &str| {
+        let mut c = container(name);
+        c.docker_config = docker(&format!(r#"{{"Labels":{{"berth.userns":"{users}"}}}}"#), "");
+        c
+    };
+    let refused = |users: [&str; 2]| {
+        let p = payload(vec![labelled("a", users[0]), labelled("b", users[1]), container("c")]);
+        task(&p, remapping()).map_err(|e| e.field)
+    };
+    assert_eq!(refused(["host", "remap"]).unwrap_err(), "containerDefinitions[1].dockerLabels.berth.userns");
+    assert!(refused(["host", "host"]).unwrap().remap.is_none());
+}
+
+#[test]
+fn what_mapped_users_cannot_have_is_refused_by_its_field() {
+    let mut p = payload(vec![container("app")]);
+    p.network_mode = "host".into();
+    assert_eq!(task(&p, remapping()).unwrap_err().field, "networkMode");
+    p.network_mode = "awsvpc".into();
+    assert!(task(&p, remapping()).is_ok());
+    p.containers[0].docker_config = docker("", r#"{"Privileged":true}"#);
+    assert_eq!(task(&p, remapping()).unwrap_err().field, "containerDefinitions[0].privileged");
+    p.containers[0].docker_config = docker(r#"{"Labels":{"berth.userns":"host"}}"#, r#"{"Privileged":true}"#);
+    assert!(task(&p, remapping()).is_ok());
 }
