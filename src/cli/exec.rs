@@ -44,6 +44,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         process,
         stdio: stdio(),
         sibling: false,
+        interrupt: foreground.interrupt(),
         preserve: preserve(args, 3)?,
     })?;
     program.log.debug(&format!("process {} runs in `{}`", launched.pid, record.id));

@@ -3,6 +3,7 @@
 use super::console::{self, TerminalTo};
 use super::delete::{self, run_poststop};
 use super::hooks::HookError;
+use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::notify;
 use super::scope::{self, Scope};
@@ -93,7 +94,14 @@ pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
         Ok(ends) => ends,
         Err(e) => return Err(undo(slot, None, e.into())),
     };
-    create_in(table, slot, &plan, &bundle, c, [gate.as_fd(), report.as_fd()])
+    create_in(
+        table,
+        slot,
+        &plan,
+        &bundle,
+        c,
+        Ends { gate: gate.as_fd(), report: report.as_fd(), interrupt: Interrupt::default() },
+    )
 }
 
 /// The bundle's plan, with what the caller adds to it, and the document that it is of.
@@ -115,14 +123,21 @@ pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<(Plan, Vec<u8>), 
     Ok((plan, document))
 }
 
-/// As [`create`], with the slot claimed, and gate and report chosen by the caller.
+/// What joins the init and the caller.
+pub(super) struct Ends<'a> {
+    pub(super) gate: BorrowedFd<'a>,
+    pub(super) report: BorrowedFd<'a>,
+    pub(super) interrupt: Interrupt<'a>,
+}
+
+/// As [`create`], with the slot claimed, and the ends chosen by the caller.
 pub(super) fn create_in(
     table: &Table,
     slot: Slot,
     plan: &Plan,
     bundle: &Path,
     c: &Create<'_>,
-    ends: [BorrowedFd<'_>; 2],
+    ends: Ends<'_>,
 ) -> Result<Created, VerbError> {
     let (group, unit) = match scope::place(plan, c.id, c.systemd) {
         Ok(place) => place,
@@ -146,7 +161,7 @@ fn make(
     plan: &Plan,
     c: &Create<'_>,
     (group, unit): (&Group, Option<Unit>),
-    [gate, report]: [BorrowedFd<'_>; 2],
+    ends: Ends<'_>,
 ) -> Result<Launched, VerbError> {
     record.unit = unit.as_ref().map(|unit| unit.name.clone());
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
@@ -165,8 +180,9 @@ fn make(
         netns: None,
         stdio: c.stdio,
         sibling: false,
-        gate,
-        report,
+        gate: ends.gate,
+        report: ends.report,
+        interrupt: ends.interrupt,
         preserve: c.listen_fds + c.preserve,
         no_pivot: c.no_pivot,
         new_keyring: c.new_keyring,

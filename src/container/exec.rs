@@ -11,6 +11,7 @@
 //! can see it, and must not be able to look into it or to trace it. It is not dumpable, and holds no descriptor of the
 //! host's tree when it enters.
 
+use super::interrupt::Interrupt;
 use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
 use super::listener::{self, Told};
 use super::namespaces::become_root;
@@ -56,6 +57,8 @@ pub struct Exec<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// The process becomes the child of our parent.
     pub sibling: bool,
+    /// Ends it with an error as long as its program does not run.
+    pub interrupt: Interrupt<'a>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
 }
@@ -156,7 +159,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = hear_ready(&ours, hand_on).and_then(|terminal| hear_end(&ours).map(|()| terminal));
+    let ready = hear_ready(&ours, e.interrupt, hand_on).and_then(|t| hear_end(&ours, e.interrupt).map(|()| t));
     match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
         Err(error) => {

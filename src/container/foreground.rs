@@ -2,6 +2,7 @@
 //! caller's, and what it says of its readiness goes to the host's service manager.
 
 use super::console::Console;
+use super::interrupt::Interrupt;
 use super::notify::Listener;
 use crate::errno::{OpContext, OpError};
 use crate::sys::pidfd;
@@ -15,6 +16,8 @@ use std::os::fd::{AsFd, OwnedFd};
 #[derive(Debug)]
 pub struct Foreground {
     signals: SignalFd,
+    /// Those that end what there is no program of yet.
+    interrupts: SignalFd,
     console: Option<Console>,
     listener: Option<Listener>,
 }
@@ -29,7 +32,15 @@ impl Foreground {
         set.thread_swap_mask(SigmaskHow::SIG_BLOCK).op("block", "signals")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&set, flags).op("listen for", "signals")?;
-        Ok(Self { signals, console: None, listener: None })
+        let mut set = SigSet::empty();
+        [Signal::SIGINT, Signal::SIGTERM].into_iter().for_each(|signal| set.add(signal));
+        let interrupts = SignalFd::with_flags(&set, flags).op("listen for", "signals")?;
+        Ok(Self { signals, interrupts, console: None, listener: None })
+    }
+
+    /// What ends the making of the process.
+    pub fn interrupt(&self) -> Interrupt<'_> {
+        Interrupt::by(self.interrupts.as_fd())
     }
 
     /// Lends the caller's terminal to the process until it has ended.

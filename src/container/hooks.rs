@@ -9,6 +9,7 @@
 //! of its own. What it writes is kept for the error that it may become. Hooks of a point run one after the other, and
 //! the first that fails is the last; only those of poststop all run.
 
+use super::interrupt::{Interrupt, interrupted};
 use super::state::{Record, Status};
 use crate::spec::{Hook, HookKind, Plan};
 use crate::sys::pidfd;
@@ -45,6 +46,7 @@ pub(super) struct Subject<'a> {
     id: &'a str,
     bundle: &'a Path,
     annotations: &'a BTreeMap<String, String>,
+    interrupt: Interrupt<'a>,
 }
 
 /// What a hook reads: the state as the runtime specification has it.
@@ -63,13 +65,18 @@ struct State<'a> {
 impl<'a> Subject<'a> {
     /// A container in the making.
     pub(super) fn new(id: &'a str, bundle: &'a Path, plan: &'a Plan) -> Self {
-        Self { version: &plan.version, id, bundle, annotations: &plan.annotations }
+        Self { version: &plan.version, id, bundle, annotations: &plan.annotations, interrupt: Interrupt::default() }
     }
 
     /// A container that was recorded.
     pub(super) fn of(record: &'a Record) -> Self {
         let Record { oci_version, id, bundle, annotations, .. } = record;
-        Self { version: oci_version, id, bundle, annotations }
+        Self { version: oci_version, id, bundle, annotations, interrupt: Interrupt::default() }
+    }
+
+    /// An interrupt ends the hook that runs, which has failed then.
+    pub(super) fn until(self, interrupt: Interrupt<'a>) -> Self {
+        Self { interrupt, ..self }
     }
 
     /// Runs hooks one after the other up to the first that fails. `pid` is the init's, as the hooks see it.
@@ -83,14 +90,14 @@ impl<'a> Subject<'a> {
     /// Runs hooks as it is iterated over, and gives those that fail.
     pub(super) fn failures(&self, kind: HookKind, hooks: &[Hook], pid: Option<u32>) -> impl Iterator<Item = HookError> {
         let state = if hooks.is_empty() { Vec::new() } else { self.state(status_at(kind), pid) };
-        hooks
-            .iter()
-            .enumerate()
-            .filter_map(move |(index, hook)| run(hook, &state).err().map(|source| HookError { kind, index, source }))
+        let interrupt = self.interrupt;
+        hooks.iter().enumerate().filter_map(move |(index, hook)| {
+            run(hook, &state, interrupt).err().map(|source| HookError { kind, index, source })
+        })
     }
 
     fn state(&self, status: Status, pid: Option<u32>) -> Vec<u8> {
-        let Self { version, id, bundle, annotations } = *self;
+        let Self { version, id, bundle, annotations, .. } = *self;
         let state = State { oci_version: version, id, status, pid, bundle, annotations };
         // Only a path that is not UTF-8 cannot be written; the verbs that print it could not either.
         serde_json::to_vec(&state).unwrap_or_default()
@@ -107,7 +114,7 @@ fn status_at(kind: HookKind) -> Status {
     }
 }
 
-fn run(hook: &Hook, state: &[u8]) -> io::Result<()> {
+fn run(hook: &Hook, state: &[u8], interrupt: Interrupt<'_>) -> io::Result<()> {
     let c_strings = |texts: &[String]| {
         texts.iter().map(|t| CString::new(t.as_str()).map_err(io::Error::other)).collect::<io::Result<Vec<_>>>()
     };
@@ -125,7 +132,8 @@ fn run(hook: &Hook, state: &[u8]) -> io::Result<()> {
     let seconds = hook.timeout.and_then(|s| u64::try_from(s).ok());
     let deadline = seconds.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let mut talk = Talk { input: Some(input), output: Some(output), state, said: Vec::new() };
-    if !talk.until_end(&pidfd, deadline)? {
+    let stop = talk.until_end(&pidfd, deadline, interrupt)?;
+    if stop != Stop::Ended {
         spawn::kill_group(pid)?;
         // It may have left its group.
         match pidfd::signal(&pidfd, libc::SIGKILL) {
@@ -134,6 +142,9 @@ fn run(hook: &Hook, state: &[u8]) -> io::Result<()> {
         }
         spawn::wait(&pidfd, true)?;
         talk.hear()?;
+        if stop == Stop::Interrupted {
+            return Err(interrupted());
+        }
         return Err(failure(&format!("took longer than its timeout of {} s", seconds.unwrap_or(0)), &talk.said));
     }
     talk.hear()?;
@@ -158,6 +169,14 @@ fn failure(what: &str, said: &[u8]) -> io::Error {
     io::Error::other(format!("{what}, stderr: {}", said.trim_end()))
 }
 
+/// Why there is no more to talk about.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    Ended,
+    Late,
+    Interrupted,
+}
+
 /// Both directions of the conversation with a hook.
 struct Talk<'a> {
     /// Where the rest of the state goes; `None` when all of it has gone, or nobody wants it.
@@ -171,13 +190,13 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    /// Talks until the hook has ended, and says whether it has by the deadline. What it has started may live on, its
+    /// Talks until the hook has ended, or until the deadline or an interrupt. What it has started may live on, its
     /// output included: that is not waited for.
-    fn until_end(&mut self, pidfd: &OwnedFd, deadline: Option<Instant>) -> io::Result<bool> {
+    fn until_end(&mut self, pidfd: &OwnedFd, deadline: Option<Instant>, interrupt: Interrupt<'_>) -> io::Result<Stop> {
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match left {
-                Some(Duration::ZERO) => return Ok(false),
+                Some(Duration::ZERO) => return Ok(Stop::Late),
                 // Up to a millisecond more, rather than a turn without waiting.
                 Some(left) => {
                     PollTimeout::try_from(left.as_millis().min(1 << 30) as i32 + 1).unwrap_or(PollTimeout::MAX)
@@ -185,17 +204,22 @@ impl Talk<'_> {
                 None => PollTimeout::NONE,
             };
             let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+            fds.extend(interrupt.poll_fd());
             fds.extend(self.output.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             fds.extend(self.input.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
             match poll(&mut fds, timeout) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e.into()),
             }
-            let ended = fds[0].revents().is_some_and(|events| !events.is_empty());
+            let ended = fds[0].any() == Some(true);
+            let interrupted = interrupt.poll_fd().is_some() && fds[1].any() == Some(true);
             self.tell()?;
             self.hear()?;
             if ended {
-                return Ok(true);
+                return Ok(Stop::Ended);
+            }
+            if interrupted {
+                return Ok(Stop::Interrupted);
             }
         }
     }
@@ -247,12 +271,12 @@ mod tests {
     }
 
     fn said(script: &str) -> String {
-        run(&shell(script), b"{}").unwrap_err().to_string()
+        run(&shell(script), b"{}", Interrupt::default()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_failure_says_how_it_ended_and_what_it_wrote_last() {
-        assert!(run(&shell("true"), b"{}").is_ok());
+        assert!(run(&shell("true"), b"{}", Interrupt::default()).is_ok());
         assert_eq!(said("echo a; echo b >&2; exit 3"), "exit status 3, stderr: a\nb");
         assert_eq!(said("kill -9 $$"), "ended by signal 9, stderr: ");
         let long = said("i=0; while [ $i -lt 999 ]; do echo line $i; i=$((i+1)); done; exit 1");
@@ -262,16 +286,16 @@ mod tests {
     #[test]
     fn a_program_that_cannot_be_run_is_named() {
         let hook = Hook { path: "/no/such/hook".into(), ..shell("") };
-        let e = run(&hook, b"{}").unwrap_err();
+        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
         assert!(e.to_string().starts_with("`/no/such/hook`: No such file"), "{e}");
     }
 
     #[test]
     fn a_long_state_is_read_whole_and_one_that_nobody_reads_holds_nothing_up() {
         let state = vec![b'x'; 1 << 20];
-        assert!(run(&shell("test $(wc -c) = 1048576"), &state).is_ok());
-        assert!(run(&shell("exit 0"), &state).is_ok());
-        assert!(run(&shell("exec <&-; sleep 0; exit 0"), &state).is_ok());
+        assert!(run(&shell("test $(wc -c) = 1048576"), &state, Interrupt::default()).is_ok());
+        assert!(run(&shell("exit 0"), &state, Interrupt::default()).is_ok());
+        assert!(run(&shell("exec <&-; sleep 0; exit 0"), &state, Interrupt::default()).is_ok());
     }
 
     #[test]
@@ -279,7 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let hook = shell(&format!("sleep 1000 & echo $! > {}", pid.display()));
-        run(&hook, b"{}").unwrap();
+        run(&hook, b"{}", Interrupt::default()).unwrap();
         let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
@@ -291,7 +315,7 @@ mod tests {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
         let path = format!("/proc/{}/fd/{fd}", std::process::id());
         let hook = Hook { timeout: Some(1), ..shell(&format!("echo slow; exec 9>{path}; sleep 1000 & wait")) };
-        let e = run(&hook, b"{}").unwrap_err();
+        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
         assert_eq!(e.to_string(), "took longer than its timeout of 1 s, stderr: slow");
         drop(writer);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
@@ -300,7 +324,7 @@ mod tests {
     #[test]
     fn one_that_never_stops_writing_is_stopped() {
         let hook = Hook { timeout: Some(1), ..shell("yes") };
-        let e = run(&hook, b"{}").unwrap_err();
+        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
         assert!(e.to_string().starts_with("took longer than its timeout of 1 s, stderr: y\ny\n"), "{e}");
     }
 
@@ -309,7 +333,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let touch = |name: &str| shell(&format!("touch {}; exit 1", dir.path().join(name).display()));
         let annotations = BTreeMap::new();
-        let subject = Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations: &annotations };
+        let subject = Subject {
+            version: "1.3.0",
+            id: "c",
+            bundle: Path::new("/b"),
+            annotations: &annotations,
+            interrupt: Interrupt::default(),
+        };
         let hooks = [touch("a"), touch("b")];
         let e = subject.run(HookKind::CreateRuntime, &hooks, Some(7)).unwrap_err();
         assert_eq!(crate::errno::chain(&e), "error running createRuntime hook #0: exit status 1, stderr: ");
@@ -321,7 +351,13 @@ mod tests {
     #[test]
     fn the_state_is_that_of_the_specification() {
         let annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
-        let subject = Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations: &annotations };
+        let subject = Subject {
+            version: "1.3.0",
+            id: "c",
+            bundle: Path::new("/b"),
+            annotations: &annotations,
+            interrupt: Interrupt::default(),
+        };
         let state = |kind, pid| String::from_utf8(subject.state(status_at(kind), pid)).unwrap();
         assert_eq!(
             state(HookKind::CreateRuntime, Some(7)),

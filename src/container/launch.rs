@@ -15,6 +15,7 @@
 //! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
 
 use super::hooks::{HookError, Subject};
+use super::interrupt::Interrupt;
 use super::listener::{self, Told};
 use super::namespaces::Ways;
 use super::report::InitError;
@@ -56,6 +57,8 @@ pub struct Launch<'a> {
     /// Close-on-exec write end: the init writes an [`InitError`] here when it fails after `launch` has returned. The
     /// end of file without bytes means that execve has succeeded.
     pub report: BorrowedFd<'a>,
+    /// Ends the launch with an error.
+    pub interrupt: Interrupt<'a>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
     /// The root is changed by mount and chroot, for roots that pivot_root(2) does not leave: the initial ramdisk.
@@ -213,7 +216,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = let_in(&ways, &ours, child.pid)
         .and_then(|()| hosts_part(l, plan, &ours, child.pid, &mut moved))
-        .and_then(|()| hear_ready(&ours, hand_on));
+        .and_then(|()| hear_ready(&ours, l.interrupt, hand_on));
     match ready {
         Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings: warnings(process) }),
         Err(e) => {
@@ -328,7 +331,7 @@ fn hosts_part(
     if !has_hosts_part(plan) {
         return Ok(());
     }
-    match hear(socket)? {
+    match hear(socket, l.interrupt)? {
         Word::Built => {}
         _ => return Err(LaunchError::Died),
     }
@@ -340,7 +343,7 @@ fn hosts_part(
         *moved = Some(device::move_all(names, netns.as_fd())?);
     }
     for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
-        Subject::new(l.id, l.bundle, plan).run(kind, plan.hooks.of(kind), Some(pid))?;
+        Subject::new(l.id, l.bundle, plan).until(l.interrupt).run(kind, plan.hooks.of(kind), Some(pid))?;
     }
     fd::send_with(socket, &[BUILT], &[]).op("let go on", "the container's process")?;
     Ok(())
@@ -379,7 +382,8 @@ pub(super) fn announce(socket: &OwnedFd, error: &InitError) {
 }
 
 /// What a message of the child says.
-fn hear(socket: &OwnedFd) -> Result<Word, LaunchError> {
+fn hear(socket: &OwnedFd, interrupt: Interrupt<'_>) -> Result<Word, LaunchError> {
+    interrupt.wait(socket)?;
     let (mut buffer, mut fds) = ([0; 4096], Vec::new());
     let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's process")?;
     match buffer[..n].split_first() {
@@ -394,10 +398,11 @@ fn hear(socket: &OwnedFd) -> Result<Word, LaunchError> {
 /// Waits until the child is set up. `listener` is called with the number of its filter's listener, where there is one.
 pub(super) fn hear_ready(
     socket: &OwnedFd,
+    interrupt: Interrupt<'_>,
     listener: impl Fn(&[u8]) -> Result<(), LaunchError>,
 ) -> Result<Option<OwnedFd>, LaunchError> {
     loop {
-        match hear(socket)? {
+        match hear(socket, interrupt)? {
             Word::Ready(terminal) => return Ok(terminal),
             Word::Listener(number) => listener(&number)?,
             Word::Built | Word::End => return Err(LaunchError::Died),
@@ -406,8 +411,8 @@ pub(super) fn hear_ready(
 }
 
 /// Waits until the child has become its program, which closes the socket.
-pub(super) fn hear_end(socket: &OwnedFd) -> Result<(), LaunchError> {
-    hear(socket).map(drop)
+pub(super) fn hear_end(socket: &OwnedFd, interrupt: Interrupt<'_>) -> Result<(), LaunchError> {
+    hear(socket, interrupt).map(drop)
 }
 
 fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {

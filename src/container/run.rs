@@ -1,7 +1,7 @@
 //! `run`: create, start, and unless detached wait and delete, without the files that verbs of other processes need.
 
 use super::console::{Console, TerminalTo};
-use super::create::{Create, Created, VerbError, create_in, plan_of};
+use super::create::{Create, Created, Ends, VerbError, create_in, plan_of};
 use super::delete;
 use super::foreground::Foreground;
 use super::hooks::Subject;
@@ -42,7 +42,8 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
             return Err(e.into());
         }
     };
-    let created = create_in(table, slot, &plan, &bundle, c, [gate.as_fd(), told.as_fd()])?;
+    let ends = Ends { gate: gate.as_fd(), report: told.as_fd(), interrupt: foreground.interrupt() };
+    let created = create_in(table, slot, &plan, &bundle, c, ends)?;
     let Created { slot, mut launched, group, record } = created;
     drop(told);
     let mut foreground = foreground;
@@ -54,11 +55,17 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
         }
     };
     let started = shown.and_then(|()| nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id));
-    let running = started.map_err(VerbError::from).and_then(|_| read_report(report).map_err(VerbError::from));
+    let interrupt = foreground.interrupt();
+    let running = started.map_err(VerbError::from).and_then(|_| {
+        interrupt.wait(&report)?;
+        Ok(read_report(report)?)
+    });
     // Others may use the container, end it too, while hooks take their time.
     drop(slot);
     let hooks = record.hooks.of(HookKind::Poststart);
-    match running.and_then(|()| Ok(Subject::of(&record).run(HookKind::Poststart, hooks, Some(record.pid))?)) {
+    match running
+        .and_then(|()| Ok(Subject::of(&record).until(interrupt).run(HookKind::Poststart, hooks, Some(record.pid))?))
+    {
         Ok(()) => Ok(Running { launched, group, record, foreground, listener }),
         Err(e) => {
             let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);

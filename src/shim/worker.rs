@@ -11,6 +11,7 @@ use super::task_group;
 use crate::cgroup::{Group, Hierarchies};
 use crate::codec::Codec;
 use crate::container::exec;
+use crate::container::interrupt::Interrupt;
 use crate::container::launch::{self, Launch, LaunchError, Launched};
 use crate::errno::{OpContext, OpError, chain};
 use crate::id::{ContainerName, TaskId};
@@ -162,6 +163,7 @@ impl<'a> Work<'a> {
             netns,
             stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             sibling: true,
+            interrupt: Interrupt::default(),
             gate,
             report,
             preserve: 0,
@@ -195,6 +197,7 @@ impl<'a> Work<'a> {
             process: exec::ExecRequest { args, env, cwd: cwd.map(Into::into), user, tty, ..Default::default() },
             stdio,
             sibling: true,
+            interrupt: Interrupt::default(),
             preserve: 0,
         };
         exec::exec(&exec).map(launched).map_err(|e| Failure::exec(e.shell_code(), chain(&e)))

@@ -348,3 +348,27 @@ fn one_that_has_left_its_process_group_is_killed_by_its_timeout_as_well() {
     assert!(said.contains("took longer than its timeout of 1 s"), "{said}");
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_run_that_is_interrupted_while_a_hook_hangs_leaves_nothing() {
+    for kind in ["createRuntime", "createContainer", "startContainer", "poststart"] {
+        let mut bundle = Bundle::new("rt-hook-hangs");
+        let inside = kind == "startContainer";
+        let file = if inside { "/data/hangs".into() } else { bundle.log().display().to_string() };
+        bundle.add_hook(kind, &format!("PATH=/bin; echo > {file}; exec sleep 1000"));
+        bundle.script("sleep 1000").write();
+        let mut command = bundle.runtime();
+        command.args(["run", "--bundle"]).arg(bundle.dir()).arg("c");
+        let errors = std::fs::File::create(bundle.host.dir().join("errors")).unwrap();
+        let mut running = bundle.host.spawn(command.stdout(std::process::Stdio::null()).stderr(errors));
+        let seen = if inside { bundle.rootfs().join("data/hangs") } else { bundle.log() };
+        berth_test_host::eventually("the hook", PATIENCE, || seen.exists().then_some(()));
+        running.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(running.wait(PATIENCE).code(), Some(1), "{kind}");
+        let said = std::fs::read_to_string(bundle.host.dir().join("errors")).unwrap();
+        assert!(said.contains("interrupted by a signal"), "{kind}: {said}");
+        assert!(bundle.verb(&["state", "c"]).stderr.contains("does not exist"));
+        bundle.assert_clean();
+    }
+}

@@ -346,6 +346,23 @@ fn a_process_of_exec_is_not_open_to_the_container_before_its_program_runs() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_process_of_exec_that_an_agent_holds_ends_with_an_interrupt() {
+    let mut bundle = Bundle::new("rt-exec-held");
+    let agent = Agent::new(&bundle);
+    bundle.config["linux"]["seccomp"] = notifying(&agent, &["execve"]);
+    let (told, release) = hold_exec(agent);
+    bundle.started();
+    let mut exec = bundle.runtime();
+    let mut exec = bundle.host.spawn(exec.args(["exec", "c", "sleep", "1000"]));
+    told.recv_timeout(PATIENCE).unwrap();
+    exec.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(exec.wait(PATIENCE).code(), Some(255));
+    release.send(()).unwrap();
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn without_its_agent_a_container_does_not_start_and_nothing_is_left() {
     let mut bundle = Bundle::new("rt-notify-alone");
     let agent = Agent::new(&bundle);
