@@ -139,22 +139,19 @@ mod tests {
 
     #[test]
     fn one_that_never_stops_talking_is_heard_in_parts() {
-        use std::sync::atomic::{AtomicBool, Ordering};
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(SOCKET);
         let socket = UnixDatagram::bind(&path).unwrap();
         // Waits for the next message: here one that never stops is not too slow either.
         let listener = Listener { socket, path: path.clone(), manager: "@nobody".into() };
-        let done = AtomicBool::new(false);
         std::thread::scope(|threads| {
             threads.spawn(|| {
                 let talker = UnixDatagram::unbound().unwrap();
                 talker.connect(&path).unwrap();
-                while !done.load(Ordering::Relaxed) && talker.send(b"STATUS=x").is_ok() {}
+                // Each waits for room, until nobody listens.
+                std::iter::repeat_with(|| talker.send(b"STATUS=x")).find(Result::is_err)
             });
             assert!(!listener.hand_on(1).unwrap());
-            done.store(true, Ordering::Relaxed);
-            // It may wait for room.
             drop(listener);
         });
     }
