@@ -334,7 +334,9 @@ fn what_hooks_of_a_create_that_fails_leave_in_its_group_is_killed() {
 #[ignore = "needs root"]
 fn one_that_has_left_its_process_group_is_killed_by_its_timeout_as_well() {
     let mut bundle = Bundle::new("rt-hooks-group");
-    let leave = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(1000)";
+    // Into a group that a child has made.
+    let leave = "import os, time\nc = os.fork()\nif c == 0: time.sleep(1000)\n\
+        os.setpgid(c, c); os.setpgid(0, c); os.kill(c, 9); os.waitpid(c, 0); time.sleep(1000)";
     bundle.config["hooks"] = json!({"createRuntime": [
         {"path": "/usr/bin/python3", "args": ["python3", "-c", leave], "timeout": 1}]});
     bundle.script("true").write();
