@@ -109,7 +109,9 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
         if !nix::unistd::geteuid().is_root() {
             return Err(CliError::NotRoot(verb.to_owned()));
         }
-        exe::protect(c"berth-runtime").op("protect", "the runtime's own program")?;
+        let sockets = if verb == "exec" { 0 } else { listen_fds()? };
+        let inherited = sockets + preserve(&args, 3 + sockets)?;
+        exe::protect(c"berth-runtime", inherited).op("protect", "the runtime's own program")?;
     }
     program.log.debug(&format!("{verb} {}", args.operands.first().map_or("".into(), |o| o.to_string_lossy())));
     carry_out(program, grammar, &args)

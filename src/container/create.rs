@@ -183,6 +183,7 @@ fn make(
         gate: ends.gate,
         report: ends.report,
         interrupt: ends.interrupt,
+        hold: None,
         preserve: c.listen_fds + c.preserve,
         no_pivot: c.no_pivot,
         new_keyring: c.new_keyring,

@@ -59,6 +59,9 @@ pub struct Exec<'a> {
     pub sibling: bool,
     /// Ends it with an error as long as its program does not run.
     pub interrupt: Interrupt<'a>,
+    /// Stays open until the program runs, besides what is needed until then: a lock on what the caller works on. No
+    /// directory, as the program is looked up while it is open.
+    pub hold: Option<BorrowedFd<'a>>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
 }
@@ -126,6 +129,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
         pidfd: e.pidfd,
         rare,
         stdio: e.stdio,
+        hold: e.hold,
         preserve: e.preserve,
     };
     // Takes effect for the child only; not where the container is in our own pid namespace already.
@@ -205,6 +209,7 @@ struct Joining<'a> {
     /// Namespaces that only some containers have.
     rare: i32,
     stdio: [BorrowedFd<'a>; 3],
+    hold: Option<BorrowedFd<'a>>,
     preserve: u32,
 }
 
@@ -216,10 +221,12 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
         false => None,
     };
     labels.settle().at(Stage::Identity)?;
-    let program = program::prepare(&mut j.process, j.filter.as_ref(), ready)?;
+    let kept = j.hold.into_iter().chain(terminal.as_ref().map(AsFd::as_fd)).collect();
+    let open = program::Open { worker: ready, kept, preserve: j.preserve };
+    let program = program::prepare(&mut j.process, j.filter.as_ref(), open)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
-    program::become_it(&program, &j.process, j.filter.as_ref(), j.preserve)
+    program::become_it(&program, &j.process, j.filter.as_ref())
 }
 
 fn join(j: &mut Joining<'_>) -> Result<(), OpError> {

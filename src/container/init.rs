@@ -41,7 +41,10 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     kernel(plan, &rootfs).at(Stage::Kernel)?;
     conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
     labels.settle().at(Stage::Identity)?;
-    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), worker)?;
+    let kept = [prepared.gate, prepared.report].into_iter().chain(prepared.hold);
+    let kept = kept.chain(terminal.as_ref().map(AsFd::as_fd)).collect();
+    let open = program::Open { worker, kept, preserve: prepared.preserve };
+    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), open)?;
     Ok((program, terminal))
 }
 
@@ -62,12 +65,12 @@ pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallibl
     }
     let hooks = prepared.plan.hooks.of(HookKind::StartContainer);
     if hooks.is_empty() {
-        return program::become_it(program, &prepared.process, prepared.filter.as_ref(), prepared.preserve);
+        return program::become_it(program, &prepared.process, prepared.filter.as_ref());
     }
     // They may be files of the image: they get no more than the program itself.
     program::confine(&prepared.process, prepared.filter.as_ref())?;
     run_hooks(prepared, HookKind::StartContainer)?;
-    program::become_it(program, &prepared.process, None, prepared.preserve)
+    program::become_it(program, &prepared.process, None)
 }
 
 fn run_hooks(prepared: &Prepared<'_>, kind: HookKind) -> Result<(), InitError> {

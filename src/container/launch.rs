@@ -59,6 +59,9 @@ pub struct Launch<'a> {
     pub report: BorrowedFd<'a>,
     /// Ends the launch with an error.
     pub interrupt: Interrupt<'a>,
+    /// Stays open until the program runs, besides what is needed until then: a lock on what the caller works on. No
+    /// directory, as the program is looked up while it is open.
+    pub hold: Option<BorrowedFd<'a>>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
     /// The root is changed by mount and chroot, for roots that pivot_root(2) does not leave: the initial ramdisk.
@@ -137,6 +140,8 @@ pub(super) struct Prepared<'a> {
     pub(super) keyring: Option<CString>,
     pub(super) no_pivot: bool,
     pub(super) gate: BorrowedFd<'a>,
+    pub(super) report: BorrowedFd<'a>,
+    pub(super) hold: Option<BorrowedFd<'a>>,
     pub(super) preserve: u32,
 }
 
@@ -191,6 +196,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
         no_pivot: l.no_pivot,
         gate: l.gate,
+        report: l.report,
+        hold: l.hold,
         preserve: l.preserve,
     };
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
@@ -200,13 +207,12 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         sibling: l.sibling,
         cgroup: cgroup_dir.as_ref().map(AsFd::as_fd),
     };
-    let report = l.report;
     let child = ways.clone(&args, || {
         if ways.ids.is_some() || has_hosts_part(plan) {
             // The init waits for the worker, and must see it end.
             drop(ours.take());
         }
-        run_init(&mut prepared, &theirs, report)
+        run_init(&mut prepared, &theirs)
     })?;
     drop(theirs);
     let Some(ours) = ours else { return Err(LaunchError::Died) };
@@ -254,7 +260,7 @@ fn give_to_user(l: &Launch<'_>, plan: &Plan, process: &Process, ids: &IdMaps) ->
 }
 
 /// The whole life of the child; gives its exit code when it did not become the program.
-fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>) -> i32 {
+fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd) -> i32 {
     let program = match init::set_up(prepared, ready) {
         Ok((program, terminal)) => match announce_ready(ready, terminal.as_ref()) {
             Ok(()) => program,
@@ -268,7 +274,7 @@ fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd, report: BorrowedFd<'_>
     };
     match init::go(prepared, &program) {
         Err(e) => {
-            let _ = nix::unistd::write(report, &e.to_bytes());
+            let _ = nix::unistd::write(prepared.report, &e.to_bytes());
             e.shell_code()
         }
     }

@@ -2,10 +2,14 @@
 //! container's namespaces to the user's program.
 //!
 //! ```text
-//! limits ─→ [seccomp, if privileged] ─→ identity (bounding set, groups, user) ─→ capabilities ─→ directory
-//!        ─→ find the program ─→ [seccomp, if no_new_privs and with a listener] ─→ (ready, gate)
-//!        ─→ [seccomp, if no_new_privs] ─→ execve
+//! descriptors ─→ limits ─→ [seccomp, if privileged] ─→ identity (bounding set, groups, user) ─→ capabilities
+//!             ─→ directory ─→ find the program ─→ [seccomp, if no_new_privs and with a listener] ─→ (ready, gate)
+//!             ─→ [seccomp, if no_new_privs] ─→ execve
 //! ```
+//! Names that come from the image or the user are looked up by this process itself, and so is the interpreter of a script
+//! by execve(2): all of them may lead through `/proc/self/fd`. So the descriptors of the host are closed first, and not
+//! by execve (CVE-2024-21626). What stays until then is pipes, sockets, a terminal and a lock, and leads nowhere.
+//!
 //! A filter may forbid what comes after it, so it is loaded as late as it can be: without no_new_privs that takes
 //! CAP_SYS_ADMIN and so comes before capabilities are given up. One that hands calls on to an agent is loaded while the
 //! worker is there to pass the listener on, see [`super::listener`].
@@ -16,7 +20,7 @@ use crate::errno::{OpContext, OpError};
 use crate::security::caps;
 use crate::security::seccomp::{self, Filter};
 use crate::spec::{Capabilities, Plan, Process, Scheduler, SpecError};
-use crate::sys::clone::close_on_exec_from;
+use crate::sys::clone::close_all_but;
 use crate::sys::path::open_in;
 use crate::sys::{identity, sched};
 use nix::fcntl::OFlag;
@@ -33,9 +37,26 @@ use std::path::Path;
 /// Where programs without a slash in their name are looked for when the environment does not say.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Makes this process what `process` says, all but running the program. Gives the program's path. `worker` is the socket
-/// to whoever has launched it.
-pub(super) fn prepare(process: &mut Process, filter: Option<&Filter>, worker: &OwnedFd) -> Result<CString, InitError> {
+/// What this process has open when it looks for its program.
+pub(super) struct Open<'a> {
+    /// The socket to whoever has launched it.
+    pub(super) worker: &'a OwnedFd,
+    /// Further descriptors that it needs until the program runs.
+    pub(super) kept: Vec<BorrowedFd<'a>>,
+    /// How many from 3 on the program inherits.
+    pub(super) preserve: u32,
+}
+
+/// Makes this process what `process` says, all but running the program. Gives the program's path. What is not `open`
+/// is closed, and what is closes when the program runs.
+pub(super) fn prepare(
+    process: &mut Process,
+    filter: Option<&Filter>,
+    mut open: Open<'_>,
+) -> Result<CString, InitError> {
+    let worker = open.worker;
+    open.kept.push(worker.as_fd());
+    close_all_but(3 + open.preserve, &open.kept).op("close", "all other descriptors").at(Stage::Identity)?;
     stdio_owner(process).at(Stage::Identity)?;
     limits(process).at(Stage::Identity)?;
     scheduling(process).at(Stage::Identity)?;
@@ -62,14 +83,8 @@ pub(super) fn confine(process: &Process, filter: Option<&Filter>) -> Result<(), 
     loaded.op("load seccomp filter of", "linux.seccomp").at(Stage::Seccomp).map(drop)
 }
 
-/// Becomes the program. Descriptors from `3 + preserve` on are closed by it.
-pub(super) fn become_it(
-    program: &CStr,
-    process: &Process,
-    filter: Option<&Filter>,
-    preserve: u32,
-) -> Result<Infallible, InitError> {
-    close_on_exec_from(3 + preserve).op("mark close-on-exec", "all other descriptors").at(Stage::Exec)?;
+/// Becomes the program.
+pub(super) fn become_it(program: &CStr, process: &Process, filter: Option<&Filter>) -> Result<Infallible, InitError> {
     crate::sys::spawn::reset_signals();
     // The last thing: a filter need not allow more than execve for the program to start.
     confine(process, filter)?;

@@ -27,8 +27,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to.
-pub fn run(socket: &OwnedFd) -> Result<(), OpError> {
+/// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to. What it
+/// makes holds the task's `lock` until it has become a program of the user's.
+pub fn run(socket: &OwnedFd, lock: Option<BorrowedFd<'_>>) -> Result<(), OpError> {
     prctl::set_pdeathsig(Signal::SIGKILL).op("ask to die with", "the shim")?;
     let (mut buffer, mut fds) = (vec![0; MAX_MESSAGE], Vec::with_capacity(MAX_PASSED));
     let n = receive_with(socket, &mut buffer, &mut fds).op("receive order from", "the shim")?;
@@ -38,15 +39,15 @@ pub fn run(socket: &OwnedFd) -> Result<(), OpError> {
         // The shim died before we asked to die with it.
         return Err(OpError::new("work for", order.run.display().to_string(), io::ErrorKind::BrokenPipe));
     }
-    let (answer, passed) = carry_out(&TaskDirs::new(order.run, order.state), order.job, fds);
+    let (answer, passed) = carry_out(&TaskDirs::new(order.run, order.state), order.job, fds, lock);
     let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
     send_with(socket, &answer.to_bytes(), &passed).op("answer", "the shim")?;
     Ok(())
 }
 
 /// Does the job; all of `fds` are closed when it returns, so that the shim sees the ends of its pipes.
-fn carry_out(dirs: &TaskDirs, job: Job, fds: Vec<OwnedFd>) -> (Answer, Vec<OwnedFd>) {
-    let done = Work::begin(dirs).and_then(|work| match job {
+fn carry_out(dirs: &TaskDirs, job: Job, fds: Vec<OwnedFd>, lock: Option<BorrowedFd<'_>>) -> (Answer, Vec<OwnedFd>) {
+    let done = Work::begin(dirs, lock).and_then(|work| match job {
         Job::Network => work.network(),
         Job::Create { container } => work.create(container as usize, fds),
         Job::Exec { container, init, process } => work.exec(container as usize, init, process, &fds),
@@ -97,15 +98,16 @@ struct Work<'a> {
     dirs: &'a TaskDirs,
     plan: TaskPlan,
     task: Group,
+    lock: Option<BorrowedFd<'a>>,
 }
 
 type Done = Result<(Answer, Vec<OwnedFd>), Failure>;
 
 impl<'a> Work<'a> {
-    fn begin(dirs: &'a TaskDirs) -> Result<Self, Failure> {
+    fn begin(dirs: &'a TaskDirs, lock: Option<BorrowedFd<'a>>) -> Result<Self, Failure> {
         let plan = facts::read_plan(dirs).map_err(Failure::create)?;
         let task = find_task_group(&plan).map_err(Failure::create)?;
-        Ok(Self { dirs, plan, task })
+        Ok(Self { dirs, plan, task, lock })
     }
 
     fn network(&self) -> Done {
@@ -166,6 +168,7 @@ impl<'a> Work<'a> {
             interrupt: Interrupt::default(),
             gate,
             report,
+            hold: self.lock,
             preserve: 0,
             no_pivot: false,
             new_keyring: true,
@@ -198,6 +201,7 @@ impl<'a> Work<'a> {
             stdio,
             sibling: true,
             interrupt: Interrupt::default(),
+            hold: self.lock,
             preserve: 0,
         };
         exec::exec(&exec).map(launched).map_err(|e| Failure::exec(e.shell_code(), chain(&e)))

@@ -5,7 +5,8 @@
 //! held by another thread at the moment of the clone stays locked in the child for ever.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `CLONE_INTO_CGROUP`, which does not fit the type that libc gives it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -17,7 +18,8 @@ pub struct CloneArgs<'a> {
     pub namespaces: u64,
     /// The child becomes a child of our parent, which is told of its end as it would be of ours.
     pub sibling: bool,
-    /// The child starts in this cgroup, a directory of a version 2 hierarchy (version 1 gives `EBADF`).
+    /// The child starts in this cgroup, a directory of a version 2 hierarchy (version 1 gives `EBADF`), and does not
+    /// have it open.
     pub cgroup: Option<BorrowedFd<'a>>,
 }
 
@@ -67,6 +69,12 @@ pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Ch
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
+            IN_CHILD.store(true, Ordering::Relaxed);
+            if let Some(cgroup) = args.cgroup {
+                // SAFETY: the number is the child's copy of a descriptor whose owner is in a frame of the parent, which
+                // the child never returns to; `child` gets no part of `args`.
+                unsafe { libc::close(cgroup.as_raw_fd()) };
+            }
             let code = child();
             // SAFETY: _exit takes an integer and does not return; destructors and atexit handlers, which belong to
             // the parent, are left out on purpose.
@@ -103,6 +111,43 @@ pub fn enter_namespace(namespace: impl AsFd, flag: i32) -> io::Result<()> {
     enter_namespaces_of(namespace.as_fd(), flag)
 }
 
+/// Set in processes that [`clone`] has made.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Closes every descriptor from `first` on, whoever opened it, but those in `kept`, which are marked close-on-exec. Only
+/// for a child that [`clone`] has made (`EPERM` elsewhere), and only once it uses no others any more.
+pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if !IN_CHILD.load(Ordering::Relaxed) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    close_on_exec_from(first)?;
+    for (from, to) in gaps(first, kept.iter().map(AsRawFd::as_raw_fd)) {
+        // SAFETY: close_range takes three integers. What it closes is owned by frames of the parent that the child has
+        // copies of: it never returns to them, as it ends by _exit or execve, so no owner acts on a number that means
+        // another file by then.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, from, to, 0) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// The ranges of numbers from `first` up that are not in `kept`.
+fn gaps(first: u32, kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let (mut gaps, mut from) = (Vec::with_capacity(kept.len() + 1), first);
+    for fd in kept {
+        if from < fd {
+            gaps.push((from, fd - 1));
+        }
+        from = fd + 1;
+    }
+    gaps.push((from, u32::MAX));
+    gaps
+}
+
 /// Marks every descriptor from `first` on close-on-exec, whoever opened it.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range takes three integers; with CLOEXEC it closes nothing, so no owner in this process is
@@ -135,5 +180,18 @@ mod tests {
         assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
         waiting.wait();
         other.join().unwrap();
+    }
+
+    #[test]
+    fn descriptors_are_closed_around_those_that_are_kept() {
+        let gaps = |kept: &[RawFd]| gaps(4, kept.iter().copied());
+        assert_eq!(gaps(&[]), [(4, u32::MAX)]);
+        assert_eq!(gaps(&[7, 0, 4, 8, 3]), [(5, 6), (9, u32::MAX)]);
+        assert_eq!(gaps(&[5, 5]), [(4, 4), (6, u32::MAX)]);
+    }
+
+    #[test]
+    fn a_process_that_goes_on_does_not_lose_its_descriptors() {
+        assert_eq!(close_all_but(3, &[]).unwrap_err().raw_os_error(), Some(libc::EPERM));
     }
 }

@@ -9,6 +9,7 @@
 //! Cheaper than a sealed copy in memory (the pages are those of the file), and without state: a process sees from its own
 //! mount whether it has been done.
 
+use super::clone::close_on_exec_from;
 use super::mount::{self, Change, attr};
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -24,13 +25,16 @@ pub fn is_protected() -> io::Result<bool> {
     Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// Runs this process's program again from a read-only mount of its own, with the same arguments, environment and
-/// descriptors. Returns at once when that has been done. To be called before anything else.
-pub fn protect(name: &std::ffi::CStr) -> io::Result<()> {
+/// Runs this process's program again from a read-only mount of its own, with the same arguments and environment, and of
+/// its descriptors the standard streams and `inherited` from 3 on. Returns at once when that has been done. To be called
+/// before anything else.
+pub fn protect(name: &std::ffi::CStr, inherited: u32) -> io::Result<()> {
     if is_protected()? {
         // Before Linux 6.14 a program run by descriptor is called by the descriptor's number.
         return Ok(nix::sys::prctl::set_name(name)?);
     }
+    // What else the caller has left open was not meant for us, and still less for what we make.
+    close_on_exec_from(3_u32.saturating_add(inherited))?;
     run_again().map(|never| match never {})
 }
 

@@ -227,6 +227,47 @@ fn a_working_directory_through_a_descriptor_of_the_host_is_refused() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_program_is_not_looked_up_through_a_descriptor_of_the_host() {
+    // CVE-2024-21626: its name, PATH and the interpreter of a script are looked up by a process that was the runtime's.
+    let mut bundle = Bundle::new("rt-program-leak");
+    let outside = bundle.volume("outside");
+    std::fs::copy("/bin/busybox", outside.join("echo")).unwrap();
+    let leak = leaked();
+    let below = outside.strip_prefix("/").unwrap().display().to_string();
+    // From any directory of the host's, such as a control group's, up to its root and down.
+    let climb = "../".repeat(20);
+    let numbers: Vec<i32> = (3..16).chain([leak.as_raw_fd()]).collect();
+    for number in &numbers {
+        let script = bundle.rootfs().join(format!("bin/script{number}"));
+        std::fs::write(&script, format!("#!/proc/self/fd/{number}/{climb}{below}/echo escaped\n")).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let commands = numbers.iter().flat_map(|number| {
+        let dir = format!("/proc/self/fd/{number}/{climb}{below}");
+        let [search, name] = [format!("PATH={dir}"), format!("{dir}/echo")];
+        [("PATH=/bin".into(), name), (search, "echo".to_owned()), ("PATH=/bin".into(), format!("script{number}"))]
+    });
+    let commands: Vec<(String, String)> = commands.collect();
+    for (path, name) in &commands {
+        bundle.config["process"]["env"] = json!([path]);
+        bundle.config["process"]["args"] = json!([name, "escaped"]);
+        let said = bundle.run();
+        assert_ne!(said.code, 0, "{path} {name}: {}", said.stdout);
+        assert_eq!(said.stdout, "", "{path} {name}");
+    }
+    bundle.config["process"]["env"] = json!(["PATH=/bin"]);
+    bundle.started();
+    for (path, name) in &commands {
+        let said = bundle.verb(&["exec", "--env", path, "c", name, "escaped"]);
+        assert_ne!(said.code, 0, "exec, {path} {name}: {}", said.stdout);
+        assert_eq!(said.stdout, "", "exec, {path} {name}");
+    }
+    drop(leak);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_script_interpreted_by_the_runtime_itself_cannot_write_it() {
     // CVE-2019-5736: the runtime's program runs in the container, where a handle to it outlives it.
     let mut bundle = Bundle::new("rt-interpreter");
