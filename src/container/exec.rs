@@ -135,15 +135,20 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     // Takes effect for the child only; not where the container is in our own pid namespace already.
     enter_namespaces_of(e.pidfd, libc::CLONE_NEWPID).op("enter", "the container's pid namespace")?;
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
+    let mut ours = Some(ours);
     if !affinity.initial.is_empty() {
         sched::set_affinity(&affinity.initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
     }
     let mut start = |cgroup: Option<&OwnedFd>| {
         let cgroup = cgroup.map(AsFd::as_fd);
-        clone(&CloneArgs { sibling: e.sibling, cgroup, ..CloneArgs::default() }, || match run(&mut joining, &theirs) {
-            Err(e) => {
-                announce(&theirs, &e);
-                e.shell_code()
+        clone(&CloneArgs { sibling: e.sibling, cgroup, ..CloneArgs::default() }, || {
+            // The process waits for the worker, and must see it end.
+            drop(ours.take());
+            match run(&mut joining, &theirs) {
+                Err(e) => {
+                    announce(&theirs, &e);
+                    e.shell_code()
+                }
             }
         })
     };
@@ -160,6 +165,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     }
     .op("clone", "the container's process")?;
     drop(theirs);
+    let Some(ours) = ours else { return Err(LaunchError::Died) };
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);

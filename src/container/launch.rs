@@ -208,10 +208,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         cgroup: cgroup_dir.as_ref().map(AsFd::as_fd),
     };
     let child = ways.clone(&args, || {
-        if ways.ids.is_some() || has_hosts_part(plan) {
-            // The init waits for the worker, and must see it end.
-            drop(ours.take());
-        }
+        // The init waits for the worker, and must see it end.
+        drop(ours.take());
         run_init(&mut prepared, &theirs)
     })?;
     drop(theirs);

@@ -122,6 +122,27 @@ mod own {
 
     #[test]
     #[ignore = "needs root"]
+    fn a_run_that_is_killed_before_it_opens_the_gate_leaves_no_process() {
+        let mut bundle = Bundle::new("rt-race-run-killed");
+        // The file that is renamed to the pid file: opening it takes a reader, whom there is none.
+        bundle.host.run("mkfifo", &[bundle.host.dir().join(".pid").to_str().unwrap()]);
+        let (dir, pid_file) = (bundle.dir(), bundle.host.dir().join("pid"));
+        bundle.script("exec sleep 1000").write();
+        let mut run = bundle.runtime();
+        run.args(["run", "--pid-file", pid_file.to_str().unwrap(), "--bundle", dir.to_str().unwrap(), "c"]);
+        let run = bundle.host.spawn(run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()));
+        berth_test_host::eventually("the record of the init", PATIENCE, || {
+            let said = bundle.verb(&["state", "c"]);
+            let state: serde_json::Value = serde_json::from_str(&said.stdout).ok()?;
+            state["pid"].as_u64().filter(|pid| *pid > 0)
+        });
+        drop(run);
+        bundle.wait_status("stopped");
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn a_start_that_is_killed_in_a_hook_leaves_a_container_that_runs_when_the_hook_has_ended() {
         let mut bundle = Bundle::new("rt-race-start-killed");
         let script = "echo here > /data/here; while ! test -e /data/go; do sleep 0.01; done";

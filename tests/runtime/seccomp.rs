@@ -4,11 +4,13 @@ use crate::bundle::{Bundle, PATIENCE, Said};
 use berth_runtime::security::seccomp::default_profile;
 use berth_runtime::sys::fd::receive_with;
 use nix::libc;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::mpsc;
 
 /// All that there are, so that what is refused is refused by the filter.
@@ -344,6 +346,48 @@ fn a_process_of_exec_is_not_open_to_the_container_before_its_program_runs() {
     bundle.done();
 }
 
+/// The processes in container `c`.
+fn in_container(bundle: &Bundle) -> usize {
+    let dirs = bundle.host.cgroup("berth-runtime-c").into_iter();
+    dirs.filter_map(|dir| std::fs::read_to_string(dir.join("cgroup.procs")).ok())
+        .map(|p| p.lines().count())
+        .max()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_runtime_that_is_killed_while_it_tells_the_agent_leaves_no_process() {
+    let mut bundle = Bundle::new("rt-notify-killed");
+    let agent = Agent::new(&bundle);
+    bundle.config["linux"]["seccomp"] = notifying(&agent, &["mkdir"]);
+    // More than a socket holds: the runtime waits for an agent that reads.
+    bundle.config["annotations"] = json!({"org.example": "x".repeat(4 << 20)});
+    bundle.script("exec sleep 1000").write();
+    let dir = bundle.dir();
+    let killed = |args: &[&str]| {
+        let mut runtime = bundle.runtime();
+        let mut runtime = bundle.host.spawn(runtime.args(args).stdout(Stdio::null()).stderr(Stdio::null()));
+        let (mut connection, _) = agent.socket.accept().unwrap();
+        // The process is there and waits, and its listener is on the way.
+        connection.read_exact(&mut [0]).unwrap();
+        runtime.signal(Signal::SIGKILL);
+        runtime.wait(PATIENCE);
+    };
+    killed(&["create", "--bundle", dir.to_str().unwrap(), "c"]);
+    berth_test_host::eventually("the init to end", PATIENCE, || (in_container(&bundle) == 0).then_some(()));
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    std::thread::scope(|scope| {
+        scope.spawn(|| agent.accept());
+        bundle.create().ok();
+    });
+    bundle.verb(&["start", "c"]).ok();
+    let before = in_container(&bundle);
+    killed(&["exec", "c", "true"]);
+    berth_test_host::eventually("the process to end", PATIENCE, || (in_container(&bundle) == before).then_some(()));
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_process_of_exec_that_an_agent_holds_ends_with_an_interrupt() {
@@ -355,7 +399,7 @@ fn a_process_of_exec_that_an_agent_holds_ends_with_an_interrupt() {
     let mut exec = bundle.runtime();
     let mut exec = bundle.host.spawn(exec.args(["exec", "c", "sleep", "1000"]));
     told.recv_timeout(PATIENCE).unwrap();
-    exec.signal(nix::sys::signal::Signal::SIGINT);
+    exec.signal(Signal::SIGINT);
     assert_eq!(exec.wait(PATIENCE).code(), Some(255));
     release.send(()).unwrap();
     bundle.done();
