@@ -16,12 +16,14 @@ use std::path::Path;
 /// Runs a process in a container, and unless detached waits for its end.
 pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
     let record = program.table.read(args.id()?)?;
+    // Before the look at it: what is found alive afterwards with its start time is the one that the descriptor means.
+    let init = pidfd::open(record.pid);
     match program.table.status(&record)? {
         Status::Created | Status::Running => {}
         Status::Paused if args.flag("ignore-paused") => {}
         status => return Err(StateError::Wrong { verb: "exec", status }.into()),
     }
-    let init = pidfd::open(record.pid).op("open process", record.pid.to_string())?;
+    let init = init.op("open process", record.pid.to_string())?;
     let cgroup = record.group()?;
     let mut process = request(args)?;
     let detach = args.flag("detach");
