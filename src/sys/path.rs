@@ -129,7 +129,9 @@ fn walk(root: BorrowedFd<'_>, path: &Path, kind: Kind, mode: u32) -> io::Result<
         if name == ".." {
             // Not by the directory's own `..`, which leads wherever it may have been moved to.
             place.path.pop();
-            place.handle = open_in(root, &place.path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+            // All of it was no link when it was walked: one that is now was swapped in, and is not followed.
+            let plain = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
+            place.handle = open(root, &place.path, libc::O_PATH | libc::O_DIRECTORY, 0, plain)?;
             continue;
         }
         let make = if ahead.is_empty() { (kind, mode) } else { (Kind::Directory, dir_mode(kind, mode)) };
@@ -264,6 +266,41 @@ mod tests {
         let place = make_place(&handle, Path::new("/run/to-file"), Kind::File, 0o600).unwrap();
         assert_eq!(place.path, Path::new("/run/deep/file"));
         assert!(dir.path().join("run/deep/file").is_file());
+    }
+
+    #[test]
+    fn a_link_that_is_swapped_in_behind_a_walk_is_not_followed_on_the_way_back() {
+        use std::os::unix::fs::MetadataExt;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (dir, handle) = root();
+        for name in ["real/below", "other/below"] {
+            std::fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        for name in ["real/file", "other/file"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let real = dir.path().join("real/file").metadata().unwrap().ino();
+        symlink("/other", dir.path().join("swapped")).unwrap();
+        symlink("/real/below/../file", dir.path().join("start")).unwrap();
+        let names = ["real", "swapped"].map(|name| c_path(dir.path().join(name)).unwrap());
+        let done = AtomicBool::new(false);
+        let wrong = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let (here, exchange) = (nix::fcntl::AT_FDCWD, nix::fcntl::RenameFlags::RENAME_EXCHANGE);
+                    nix::fcntl::renameat2(here, names[0].as_c_str(), here, names[1].as_c_str(), exchange).unwrap();
+                }
+            });
+            let walks = (0..5_000).filter_map(|_| make_place(&handle, Path::new("/start"), Kind::File, 0o600).ok());
+            let wrong = walks.filter(|place| {
+                let found = nix::sys::stat::fstat(&place.handle).unwrap().st_ino;
+                (found == real) != (place.path == Path::new("/real/file"))
+            });
+            let wrong = wrong.count();
+            done.store(true, Ordering::Relaxed);
+            wrong
+        });
+        assert_eq!(wrong, 0, "a file is not where it is said to be");
     }
 
     #[test]
