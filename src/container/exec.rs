@@ -232,7 +232,7 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
     let program = program::prepare(&mut j.process, j.filter.as_ref(), open)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
-    program::become_it(&program, &j.process, j.filter.as_ref())
+    program::become_it(&program, &j.process, j.filter.as_ref(), None)
 }
 
 fn join(j: &mut Joining<'_>) -> Result<(), OpError> {

@@ -65,12 +65,12 @@ pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallibl
     }
     let hooks = prepared.plan.hooks.of(HookKind::StartContainer);
     if hooks.is_empty() {
-        return program::become_it(program, &prepared.process, prepared.filter.as_ref());
+        return program::become_it(program, &prepared.process, prepared.filter.as_ref(), Some(prepared.report));
     }
     // They may be files of the image: they get no more than the program itself.
     program::confine(&prepared.process, prepared.filter.as_ref())?;
     run_hooks(prepared, HookKind::StartContainer)?;
-    program::become_it(program, &prepared.process, None)
+    program::become_it(program, &prepared.process, None, Some(prepared.report))
 }
 
 fn run_hooks(prepared: &Prepared<'_>, kind: HookKind) -> Result<(), InitError> {

@@ -18,7 +18,7 @@ use super::hooks::{HookError, Subject};
 use super::interrupt::Interrupt;
 use super::listener::{self, Told};
 use super::namespaces::Ways;
-use super::report::InitError;
+use super::report::{self, InitError};
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
@@ -54,8 +54,8 @@ pub struct Launch<'a> {
     pub sibling: bool,
     /// The init waits to read one byte here just before execve; at the end of file it exits without running.
     pub gate: BorrowedFd<'a>,
-    /// Close-on-exec write end: the init writes an [`InitError`] here when it fails after `launch` has returned. The
-    /// end of file without bytes means that execve has succeeded.
+    /// Close-on-exec write end: the init writes an [`InitError`] here when it fails after `launch` has returned, see
+    /// [`report::failure`]. The end of file without one means that execve has succeeded.
     pub report: BorrowedFd<'a>,
     /// Ends the launch with an error.
     pub interrupt: Interrupt<'a>,
@@ -461,11 +461,20 @@ fn cgroup_source(group: &Group, v2: bool, plan: &Plan) -> CgroupSource {
 }
 
 /// Reads what the init wrote to the other end of `report`: `Ok` when execve succeeded.
-pub fn read_report(report: impl Into<std::fs::File>) -> Result<(), LaunchError> {
-    let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut report.into(), &mut bytes).op("hear from", "the container's init")?;
-    if bytes.is_empty() {
-        return Ok(());
+pub fn read_report(report: impl Into<std::fs::File>, interrupt: Interrupt<'_>) -> Result<(), LaunchError> {
+    let (mut report, mut bytes, mut buffer) = (report.into(), Vec::new(), [0; 4096]);
+    loop {
+        interrupt.wait(&report)?;
+        match io::Read::read(&mut report, &mut buffer) {
+            Ok(0) => break,
+            Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e).op("hear from", "the container's init")?,
+        }
     }
-    Err(InitError::from_bytes(&bytes).map_or(LaunchError::Died, LaunchError::Init))
+    match report::failure(&bytes) {
+        Some(error) => Err(error.map_or(LaunchError::Died, LaunchError::Init)),
+        None if bytes.is_empty() => Err(LaunchError::Died),
+        None => Ok(()),
+    }
 }

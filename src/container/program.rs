@@ -15,7 +15,7 @@
 //! worker is there to pass the listener on, see [`super::listener`].
 
 use super::listener;
-use super::report::{AtStage, InitError, Stage};
+use super::report::{AtStage, InitError, NEXT, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::security::caps;
 use crate::security::seccomp::{self, Filter};
@@ -83,8 +83,17 @@ pub(super) fn confine(process: &Process, filter: Option<&Filter>) -> Result<(), 
     loaded.op("load seccomp filter of", "linux.seccomp").at(Stage::Seccomp).map(drop)
 }
 
-/// Becomes the program.
-pub(super) fn become_it(program: &CStr, process: &Process, filter: Option<&Filter>) -> Result<Infallible, InitError> {
+/// Becomes the program. `report` is told that this comes next.
+pub(super) fn become_it(
+    program: &CStr,
+    process: &Process,
+    filter: Option<&Filter>,
+    report: Option<BorrowedFd<'_>>,
+) -> Result<Infallible, InitError> {
+    if let Some(report) = report {
+        // While writing to nobody is no signal: who does not listen any more need not be told.
+        let _ = nix::unistd::write(report, &[NEXT]);
+    }
     crate::sys::spawn::reset_signals();
     // The last thing: a filter need not allow more than execve for the program to start.
     confine(process, filter)?;

@@ -58,6 +58,16 @@ fn quoted(object: &str) -> String {
     if object.is_empty() { String::new() } else { format!(" `{object}`") }
 }
 
+/// What an init writes into its report when running its program comes next: with nothing after it the end of the report
+/// means that execve has succeeded, without it that the init was killed. No stage has this number.
+pub(super) const NEXT: u8 = 0xff;
+
+/// The error in what stands in a report; `None` when that is nothing, or only that the program comes next.
+pub fn failure(report: &[u8]) -> Option<Result<InitError, DecodeError>> {
+    let error = report.strip_prefix(&[NEXT]).unwrap_or(report);
+    (!error.is_empty()).then(|| InitError::from_bytes(error))
+}
+
 impl InitError {
     /// A hook that ran in the container failed.
     pub(super) fn of_hook(e: HookError) -> Self {
@@ -129,6 +139,18 @@ mod tests {
             assert_eq!(crate::errno::chain(&before), crate::errno::chain(&after));
             assert_eq!(before.stage, after.stage);
         }
+    }
+
+    #[test]
+    fn a_report_holds_an_error_with_or_without_the_word_before_it() {
+        assert!(failure(&[]).is_none());
+        assert!(failure(&[NEXT]).is_none());
+        let bytes = error(Stage::Exec, io::Error::from_raw_os_error(libc::ENOEXEC)).to_bytes();
+        assert_ne!(bytes[0], NEXT);
+        for report in [bytes.clone(), [&[NEXT], bytes.as_slice()].concat()] {
+            assert_eq!(failure(&report).unwrap().unwrap().errno(), libc::ENOEXEC);
+        }
+        assert!(failure(&[NEXT, NEXT]).unwrap().is_err());
     }
 
     #[test]

@@ -56,10 +56,7 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     };
     let started = shown.and_then(|()| nix::unistd::write(&open_gate, b"g").op("open the gate of", c.id));
     let interrupt = foreground.interrupt();
-    let running = started.map_err(VerbError::from).and_then(|_| {
-        interrupt.wait(&report)?;
-        Ok(read_report(report)?)
-    });
+    let running = started.map_err(VerbError::from).and_then(|_| Ok(read_report(report, interrupt)?));
     // Others may use the container, end it too, while hooks take their time.
     drop(slot);
     let hooks = record.hooks.of(HookKind::Poststart);

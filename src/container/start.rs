@@ -6,6 +6,7 @@
 use super::create::VerbError;
 use super::delete::end_and_remove;
 use super::hooks::Subject;
+use super::interrupt::Interrupt;
 use super::launch::{LaunchError, read_report};
 use super::notify::Listener;
 use super::report::Stage;
@@ -33,7 +34,7 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
         .op("open", &report)?;
     open_gate(&gate)?;
     nix::fcntl::fcntl(&hears, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).op("wait on", &report)?;
-    let result = read_report(hears);
+    let result = read_report(hears, Interrupt::default());
     let _ = std::fs::remove_file(&gate);
     let _ = std::fs::remove_file(&report);
     // Others may use the container, end it too, while hooks take their time and until it is ready.

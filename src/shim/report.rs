@@ -1,16 +1,15 @@
 //! What a process that waited at its gate says when it cannot become the user's program.
 
-use crate::codec::Codec;
-use crate::container::report::InitError;
+use crate::container::report::failure;
 use crate::errno::chain;
 use std::os::fd::OwnedFd;
 
 /// What stands in a report pipe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Nothing yet.
+    /// Nothing yet, or that the program is next.
     Nothing,
-    /// Its end, without a word: execve has closed it, and the program runs.
+    /// Its end, without an error: execve has closed it, and the program runs.
     Runs,
     /// Why the program does not run.
     Failed { code: i32, reason: String },
@@ -33,8 +32,11 @@ pub(super) fn read(report: &OwnedFd) -> Heard {
         }
     };
     // One write of less than a page, so it is whole.
-    match InitError::from_bytes(&buffer[..n]) {
-        Ok(e) => Heard::Failed { code: e.shell_code(), reason: format!("CannotStartContainerError: {}", chain(&e)) },
-        Err(e) => Heard::Failed { code: 125, reason: format!("CannotStartContainerError: {e}") },
+    match failure(&buffer[..n]) {
+        None => Heard::Nothing,
+        Some(Ok(e)) => {
+            Heard::Failed { code: e.shell_code(), reason: format!("CannotStartContainerError: {}", chain(&e)) }
+        }
+        Some(Err(e)) => Heard::Failed { code: 125, reason: format!("CannotStartContainerError: {e}") },
     }
 }

@@ -374,3 +374,21 @@ fn a_run_that_is_interrupted_while_a_hook_hangs_leaves_nothing() {
         bundle.assert_clean();
     }
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_start_whose_init_is_killed_in_a_hook_fails_and_runs_no_hooks_of_a_program_that_runs() {
+    let mut bundle = Bundle::new("rt-hooks-killed");
+    bundle.add_hook("startContainer", "echo here > /data/here; exec sleep 1000");
+    bundle.add_logging_hook("poststart", "poststart");
+    bundle.script("exec sleep 1000").create().ok();
+    let mut start = bundle.runtime();
+    let mut start = bundle.host.spawn(start.args(["start", "c"]).stderr(std::process::Stdio::null()));
+    let here = bundle.rootfs().join("data/here");
+    berth_test_host::eventually("the hook", PATIENCE, || here.exists().then_some(()));
+    bundle.verb(&["kill", "c", "KILL"]).ok();
+    assert!(!start.wait(PATIENCE).success());
+    assert_eq!(bundle.logged(), [""; 0]);
+    assert_eq!(bundle.status(), "stopped");
+    bundle.done();
+}
