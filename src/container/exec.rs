@@ -239,7 +239,10 @@ fn join(j: &mut Joining<'_>) -> Result<(), OpError> {
     init::stdio(j.stdio)?;
     nix::unistd::setsid().op("start", "a session")?;
     // While the host's /proc is in sight: the container's may be anything.
-    program::set_oom_score(&j.process)?;
+    match j.rare & libc::CLONE_NEWUSER {
+        0 => program::set_oom_score(&j.process)?,
+        _ => program::endow(&j.process, 0)?,
+    }
     // Taken, so that it is closed before the container can see this process.
     if let Some(entry) = j.entry.take() {
         entry.join().op("enter", "the container's cgroup")?;

@@ -93,8 +93,10 @@ fn run_create_hooks(prepared: &Prepared<'_>, rootfs: &Rootfs) -> Result<(), Init
 fn isolate(prepared: &Prepared<'_>, worker: &OwnedFd) -> Result<(), OpError> {
     stdio(prepared.stdio)?;
     nix::unistd::setsid().op("start", "a session")?;
-    program::set_oom_score(&prepared.process)?;
-    if prepared.ways.ids.is_some() {
+    if prepared.ways.ids.is_none() {
+        program::set_oom_score(&prepared.process)?;
+    } else {
+        // Whoever has the rights has set the score.
         if prepared.ways.makes_user() {
             await_worker(worker)?;
         }

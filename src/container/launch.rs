@@ -218,7 +218,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
     let listener = prepared.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = let_in(&ways, &ours, child.pid)
+    let ready = let_in(&ways, process, &ours, child.pid)
         .and_then(|()| hosts_part(l, plan, &ours, child.pid, &mut moved))
         .and_then(|()| hear_ready(&ours, l.interrupt, hand_on));
     match ready {
@@ -287,8 +287,9 @@ pub(super) const LISTENER: u8 = 2;
 const MAPPED: u8 = 4;
 
 /// Worker: maps the identities of a new user namespace, for which its first process waits.
-fn let_in(ways: &Ways<'_>, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
+fn let_in(ways: &Ways<'_>, process: &Process, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
     if ways.makes_user() {
+        program::endow(process, pid)?;
         ways.map_ids(pid)?;
         // A child that is gone by now has said why, or is about to be missed.
         let _ = fd::send_with(socket, &[MAPPED], &[]);

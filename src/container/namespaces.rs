@@ -18,6 +18,7 @@
 //! nothing inside may change them.
 
 use super::launch::{Launch, LaunchError, announce};
+use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::codec::Codec;
 use crate::errno::{OpContext, OpError};
@@ -204,7 +205,11 @@ impl<'a> Ways<'a> {
         if let Some(netns) = self.netns {
             enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
         }
-        user.map_or(Ok(()), Joined::enter)?;
+        if let Some(user) = user {
+            // What the init gets from us it has not got the rights for.
+            self.plan.process.as_ref().map_or(Ok(()), |process| program::endow(process, 0))?;
+            user.enter()?;
+        }
         later.into_iter().try_for_each(Joined::enter)?;
         let Some(clocks) = clocks else { return Ok(()) };
         nix::sched::unshare(nix::sched::CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))

@@ -24,7 +24,7 @@ use crate::sys::clone::close_all_but;
 use crate::sys::path::open_in;
 use crate::sys::{identity, sched};
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid};
 use std::convert::Infallible;
@@ -109,7 +109,7 @@ fn limits(process: &Process) -> Result<(), OpError> {
     }
     // The soft limit is what select(2) can take; a runtime that raised its own does not hand that on.
     if !process.rlimits.iter().any(|l| l.resource == Resource::RLIMIT_NOFILE) {
-        let (soft, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
         if soft > 1024 {
             setrlimit(Resource::RLIMIT_NOFILE, 1024.min(hard), hard).op("set", "RLIMIT_NOFILE")?;
         }
@@ -145,12 +145,27 @@ pub(super) fn set_environment(plan: &Plan) -> Result<(), OpError> {
 /// Sets the weight for the kernel's choice of whom to kill. While the host's /proc is in sight: the container's may be
 /// anything, or missing. Raising it is everybody's right, lowering it takes CAP_SYS_RESOURCE.
 pub(super) fn set_oom_score(process: &Process) -> Result<(), OpError> {
-    match process.oom_score_adj {
-        Some(adj) => {
-            std::fs::write("/proc/self/oom_score_adj", adj.to_string()).op("set oom_score_adj to", adj.to_string())
+    set_oom_score_of("self", process)
+}
+
+fn set_oom_score_of(pid: &str, process: &Process) -> Result<(), OpError> {
+    let Some(adj) = process.oom_score_adj else { return Ok(()) };
+    std::fs::write(format!("/proc/{pid}/oom_score_adj"), adj.to_string()).op("set oom_score_adj to", adj.to_string())
+}
+
+/// Gives process `pid`, 0 for this one, what takes rights of the host's and so is out of reach in a user namespace: its
+/// weight in want of memory, and hard limits above those that it has. What it can do then it does itself, in [`prepare`].
+pub(super) fn endow(process: &Process, pid: u32) -> Result<(), OpError> {
+    let name = if pid == 0 { "self".to_owned() } else { pid.to_string() };
+    set_oom_score_of(&name, process)?;
+    for limit in &process.rlimits {
+        let (soft, hard) = getrlimit(limit.resource).op("read", format!("{:?}", limit.resource))?;
+        if limit.hard > hard {
+            identity::set_limit_of(pid, limit.resource as u32, soft, limit.hard)
+                .op("raise", format!("{:?}={}:{}", limit.resource, limit.soft, limit.hard))?;
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// The filter of a container.

@@ -1,5 +1,5 @@
 //! What the kernel tells programs of the machine they are on, and where it takes their memory from: personality, NIS
-//! domain name, memory policy.
+//! domain name, memory policy; and limits that are set from outside.
 
 use std::io;
 
@@ -28,6 +28,13 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> io::Result<()> {
     // SAFETY: the kernel reads the words of `nodes` that `bits` covers, which are those the slice has, and none at all
     // through the null that stands for an empty one.
     done(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode as libc::c_int, pointer, bits) })
+}
+
+/// Sets a limit (`RLIMIT_*`) of process `pid`, 0 for this one: what it may use now, and how far it may raise that.
+pub fn set_limit_of(pid: u32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads `limit`, which lives across the call, and writes nothing through the null.
+    done(unsafe { libc::prlimit64(pid as libc::pid_t, resource, &raw const limit, std::ptr::null_mut()) }.into())
 }
 
 #[cfg(test)]

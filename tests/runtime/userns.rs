@@ -50,6 +50,58 @@ pub(crate) fn on_host(bundle: &Bundle, script: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
+/// Whether root of this machine may raise limits, and protect processes in want of memory.
+fn may_raise() -> bool {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(held.trim(), 16).unwrap() & SYS_RESOURCE != 0
+}
+
+#[test]
+#[ignore = "needs root"]
+fn limits_and_the_memory_score_are_set_with_the_rights_of_the_host() {
+    let mut bundle = remapped("rt-userns-limits");
+    let look = "cat /proc/self/oom_score_adj; ulimit -n; ulimit -Hn";
+    let open = |soft: u64, hard: u64| json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+    // Nobody's right but the host's: the runtime's own hard limit is lower.
+    let (_, own) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    let above = own.min(1 << 19) + 1;
+    bundle.config["process"]["oomScoreAdj"] = json!(-7);
+    bundle.config["process"]["rlimits"] = open(100, above);
+    let lowered = ["sh", "-c", &format!("ulimit -n {}; exec \"$@\"", above - 1), "sh"].map(str::to_owned);
+    if may_raise() {
+        bundle.script(look).write();
+        let mut words = lowered.to_vec();
+        let runtime = bundle.runtime();
+        words.extend(runtime.get_args().skip_while(|a| *a != "--").skip(1).map(|a| a.to_str().unwrap().to_owned()));
+        let dir = bundle.dir();
+        words.extend(["run", "--bundle", dir.to_str().unwrap(), "c"].map(str::to_owned));
+        let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        assert_eq!(bundle.host.run("sh", &words).trim_end(), format!("-7\n100\n{above}"));
+        bundle.started();
+        assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", look]).ok(), format!("-7\n100\n{above}"));
+        bundle.verb(&["delete", "--force", "c"]).ok();
+    } else {
+        println!("NOT TESTED HERE: raised limits and scores, for which root lacks CAP_SYS_RESOURCE; the VM tier does");
+        let said = bundle.script(look).run();
+        assert!(said.code != 0 && said.stderr.contains("set oom_score_adj to `-7`"), "{}", said.stderr);
+        bundle.config["process"]["oomScoreAdj"] = json!(0);
+        bundle.config["process"]["rlimits"] = open(100, own.saturating_add(1));
+        if own < u64::MAX {
+            let said = bundle.script(look).run();
+            assert!(said.code != 0 && said.stderr.contains("raise `RLIMIT_NOFILE=100:"), "{}", said.stderr);
+        }
+    }
+    // What takes no rights.
+    bundle.config["process"]["oomScoreAdj"] = json!(300);
+    bundle.config["process"]["rlimits"] = open(100, 200);
+    assert_eq!(bundle.sh(look), "300\n100\n200");
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", look]).ok(), "300\n100\n200");
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn root_inside_is_another_user_outside() {
