@@ -38,8 +38,11 @@ const CALLS: [(&str, i64); 16] = [
     ("clone3", libc::SYS_clone3),
 ];
 
+/// Its name, what it is to the other compiler, and the value that the kernel is given.
+type Action = (&'static str, fn() -> SeccompAction, u32);
+
 /// The actions of a profile, in both languages and in the kernel's.
-const ACTIONS: [(&str, fn() -> SeccompAction, u32); 5] = [
+const ACTIONS: [Action; 5] = [
     ("SCMP_ACT_ALLOW", || SeccompAction::Allow, 0x7FFF_0000),
     ("SCMP_ACT_ERRNO", || SeccompAction::Errno(libc::EPERM as u32), 0x0005_0001),
     ("SCMP_ACT_KILL_PROCESS", || SeccompAction::KillProcess, 0x8000_0000),
