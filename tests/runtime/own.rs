@@ -129,9 +129,10 @@ fn what_a_mount_before_has_put_there_is_changed_by_a_remount() {
     bundle.mount(json!({"destination": "/", "options": ["bind", "remount", "nosuid"]}));
     let said = bundle.sh("grep -e ' /t ' -e ' /v ' -e ' / ' /proc/mounts | cut -d' ' -f2,4 | sort");
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].starts_with("/ rw,nosuid,relatime"), "{said}");
+    // How times of access are kept is as the machine keeps them.
+    assert!(lines[0].starts_with("/ rw,nosuid,"), "{said}");
     assert!(lines[1].starts_with("/t rw,nosuid,relatime,size=128k"), "{said}");
-    assert!(lines[2].starts_with("/v ro,nodev,relatime"), "{said}");
+    assert!(lines[2].starts_with("/v ro,nodev,"), "{said}");
     bundle.mount(json!({"destination": "/v", "options": ["remount", "ro"]}));
     let said = bundle.run();
     assert_eq!(said.code, 1);
