@@ -255,7 +255,7 @@ fn the_cgroup_mount_is_writable_where_asked_and_shows_no_other_group() {
         bundle.mount(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
         let said = bundle.sh(
             "if test -d /sys/fs/cgroup/memory; then cd /sys/fs/cgroup/memory; else cd /sys/fs/cgroup; \
-             cd ./$(sed -n s/^0::// /proc/self/cgroup); fi; cat cgroup.procs | head -1; mkdir below && rmdir below && echo writable",
+             cd ./$(sed -n s/^0:://p /proc/self/cgroup); fi; cat cgroup.procs | head -1; mkdir below && rmdir below && echo writable",
         );
         assert_eq!(said, "1\nwritable", "{own_namespace}");
         bundle.done();
