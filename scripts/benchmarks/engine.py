@@ -73,7 +73,7 @@ class Berth(Engine):
 
     def prepare(self) -> None:
         self.berth = os.environ["BERTH_BIN"]
-        self.host.start(self.berth, "agent", BERTH_RUNTIME_BIN=os.environ["BERTH_RUNTIME_BIN"])
+        self.host.start(self.berth, "agent", "--runtime", os.environ["BERTH_RUNTIME_BIN"])
         self.host.until(self.berth, "node")
         self.host.run(self.berth, "pull", "127.0.0.1:5000/busybox")
 
