@@ -2,8 +2,10 @@
 
 use crate::errno::{OpContext as _, OpError};
 use crate::spec::Resources;
+use crate::sys::procfs;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,7 @@ pub(super) fn write_if_there(path: &Path, value: impl ToString) -> Result<bool, 
 
 /// The text of a file without white space around it.
 pub(super) fn read(path: &Path) -> Result<String, OpError> {
-    Ok(fs::read_to_string(path).op("read", path)?.trim().to_owned())
+    Ok(procfs::read(path).op("read", path)?.trim().to_owned())
 }
 
 /// As [`read`], but `None` when the file (or its group) does not exist. A group that is removed while its file is open
@@ -121,6 +123,10 @@ pub(super) fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), OpErro
 }
 
 fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>, OpError> {
+    // The links of a directory are its own two and one from each below it, where a file system counts them: these do.
+    if fs::symlink_metadata(dir).is_ok_and(|found| found.nlink() == 2) {
+        return Ok(Vec::new());
+    }
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if is_gone(&e) => return Ok(Vec::new()),

@@ -20,6 +20,7 @@
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
 use crate::spec::Hooks;
+use crate::sys::procfs;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -371,7 +372,7 @@ fn frozen(group: &Group) -> bool {
 
 /// When a living process began; `None` when it is gone or only waits to be reaped.
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = procfs::read(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, parentheses too: what follows the last one is fixed. State is field 3, start 22.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
@@ -438,6 +439,13 @@ impl Slot {
 
     /// Takes the container out of the table.
     pub fn remove(self) -> Result<(), StateError> {
+        // What there is of most, without a look at what there is.
+        for name in ["state.json", "config.json", "lock"] {
+            let _ = std::fs::remove_file(self.dir.join(name));
+        }
+        if std::fs::remove_dir(&self.dir).is_ok() {
+            return Ok(());
+        }
         match std::fs::remove_dir_all(&self.dir) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(OpError::new("remove", self.dir.display().to_string(), e).into())

@@ -23,9 +23,8 @@ pub fn grantable(asked: Capabilities, held: u64) -> Capabilities {
 
 /// What this thread's bounding set holds.
 pub fn held() -> u64 {
-    (0..=capability::MAX)
-        .take_while(|n| capability::bounds(*n).is_some())
-        .fold(0, |held, n| if capability::bounds(n) == Some(true) { held | 1 << n } else { held })
+    let known = (0..=capability::MAX).map_while(|n| Some((n, capability::bounds(n)?)));
+    known.fold(0, |held, (n, holds)| held | u64::from(holds) << n)
 }
 
 /// First half, while still root: drops everything but `keep` from the bounding set, and keeps the permitted set over

@@ -14,6 +14,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod path;
 pub mod pidfd;
+pub mod procfs;
 pub mod sched;
 pub mod seccomp;
 pub mod sockopt;
