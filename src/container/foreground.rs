@@ -5,7 +5,7 @@ use super::console::Console;
 use super::interrupt::Interrupt;
 use super::notify::Listener;
 use crate::errno::{OpContext, OpError};
-use crate::sys::pidfd;
+use crate::sys::{exe, pidfd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -55,6 +55,8 @@ impl Foreground {
 
     /// Waits for the process, a child of ours, and gives its exit code as shells tell it.
     pub fn wait(&mut self, process: &OwnedFd) -> Result<i32, OpError> {
+        // Not before: while the process was being made, it had a copy open, and who closes the last one waits.
+        exe::settle();
         let stdin = io::stdin();
         loop {
             let [ended, signals, typed, terminal, told] = self.poll(process, &stdin)?;

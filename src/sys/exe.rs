@@ -7,15 +7,18 @@
 //! it nobody can write, no path leads to it, and being no part of any mount namespace it cannot be made writable again.
 //!
 //! Cheaper than a sealed copy in memory (the pages are those of the file), and without state: a process sees from its own
-//! mount whether it has been done.
+//! mount whether it has been done. A process that runs from elsewhere exchanges its mappings ([`remap`](super::remap)),
+//! and where the kernel does not let it, it executes the file again.
 
-use super::clone::close_on_exec_from;
 use super::mount::{self, Change, attr};
+use super::remap;
 use std::convert::Infallible;
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SELF: &std::ffi::CStr = c"/proc/self/exe";
 
@@ -25,17 +28,54 @@ pub fn is_protected() -> io::Result<bool> {
     Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }
 
-/// Runs this process's program again from a read-only mount of its own, with the same arguments and environment, and of
-/// its descriptors the standard streams and `inherited` from 3 on. Returns at once when that has been done. To be called
-/// before anything else.
+/// Makes this process one that runs from a read-only mount of its program, called `name`, and leaves of its descriptors
+/// the standard streams and `inherited` from 3 on. Returns when that has been done; where it takes executing the program
+/// again, with the same arguments and environment, in the new one. To be called before anything is opened.
 pub fn protect(name: &std::ffi::CStr, inherited: u32) -> io::Result<()> {
-    if is_protected()? {
-        // Before Linux 6.14 a program run by descriptor is called by the descriptor's number.
-        return Ok(nix::sys::prctl::set_name(name)?);
+    if !is_protected()? {
+        close_from(3_u32.saturating_add(inherited))?;
+        let file = read_only()?;
+        if !runs_from(&file)? {
+            return run_again(&file).map(|never| match never {});
+        }
+        *kept() = Some(file);
     }
-    // What else the caller has left open was not meant for us, and still less for what we make.
-    close_on_exec_from(3_u32.saturating_add(inherited))?;
-    run_again().map(|never| match never {})
+    // Before Linux 6.14 a program run by descriptor is called by the descriptor's number.
+    Ok(nix::sys::prctl::set_name(name)?)
+}
+
+/// The mount that this process runs from. Closing it waits for all processors to be through with what they read of
+/// mounts, 50 µs and more.
+static KEPT: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+fn kept() -> MutexGuard<'static, Option<OwnedFd>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes what [`protect`] has left open. For a moment when this process would wait anyway, and its children have closed
+/// theirs; its end does it too.
+pub fn settle() {
+    drop(kept().take());
+}
+
+/// What the caller has left open was not meant for us, and still less for what we make.
+fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: close_range takes three integers. What is open are descriptors that this process was started with, and
+    // nobody owns one before it is told so by `fd::inherited`.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this process could be made one that runs from the mount that `file` is.
+fn runs_from(file: &OwnedFd) -> io::Result<bool> {
+    // Opened by the link: a mount has no name to open it by.
+    let exchanged = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).and_then(|file| remap::run_from(&file));
+    match exchanged {
+        Ok(()) => is_protected(),
+        Err(_) => Ok(false),
+    }
 }
 
 /// This process's program on a read-only mount of its own, for [`spawn::respawn`](super::spawn::respawn): what is
@@ -51,13 +91,12 @@ pub fn read_only() -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-fn run_again() -> io::Result<Infallible> {
-    let file = read_only()?;
+fn run_again(file: &OwnedFd) -> io::Result<Infallible> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
     let args: Vec<CString> = std::env::args_os().map(|a| text(a.as_bytes())).collect::<Result<_, _>>()?;
     let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         text(&[name.as_bytes(), b"=", value.as_bytes()].concat())
     };
     let env: Vec<CString> = std::env::vars_os().map(entry).collect::<Result<_, _>>()?;
-    Ok(nix::unistd::execveat(&file, c"", &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH)?)
+    Ok(nix::unistd::execveat(file, c"", &args, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH)?)
 }

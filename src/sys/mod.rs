@@ -15,6 +15,7 @@ pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod procfs;
+mod remap;
 pub mod sched;
 pub mod seccomp;
 pub mod sockopt;

@@ -27,6 +27,31 @@ fn nobody_can_write_the_runtimes_program_through_a_process_of_a_container() {
     bundle.done();
 }
 
+/// strace's "when=1" is the first prctl of a runtime that has yet to protect itself: that which sets the program's file.
+#[test]
+#[ignore = "needs root"]
+fn where_the_kernel_does_not_exchange_it_the_program_is_executed_again() {
+    for (injected, executed) in
+        [("prctl:error=EPERM:when=1", 1), ("mremap:error=EACCES:when=1", 1), ("gettid:delay_enter=1", 0)]
+    {
+        let mut bundle = Bundle::new("rt-exe-again");
+        bundle.script("sleep 60").write();
+        let calls = bundle.host.dir().join("calls");
+        let mut command = bundle.host.command("strace");
+        command
+            .args(["-e", "trace=execveat,prctl,mremap,gettid", "-e", &format!("inject={injected}"), "-o"])
+            .arg(&calls);
+        command.arg(berth_test_host::berth_runtime()).args(["--root", "/run/runtime", "run", "--detach", "--bundle"]);
+        command.arg(bundle.dir()).arg("c").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        let status = command.stderr(std::process::Stdio::null()).status().unwrap();
+        let calls = std::fs::read_to_string(&calls).unwrap();
+        assert!(status.success(), "{injected}: {calls}");
+        assert_eq!(calls.matches("execveat(").count(), executed, "{injected}: {calls}");
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        bundle.done();
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_snapshot_beside_the_document_is_put_together_as_an_overlay() {
