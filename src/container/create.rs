@@ -1,5 +1,6 @@
 //! `create`: a container whose init waits at the gate. A failure takes everything back.
 
+use super::ahead::{Ahead, Netns};
 use super::console::{self, TerminalTo};
 use super::delete::{self, run_poststop};
 use super::hooks::HookError;
@@ -7,7 +8,7 @@ use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::notify;
 use super::scope::{self, Scope};
-use super::state::{Record, Slot, StateError, Table, start_time};
+use super::state::{Record, Slot, StateError, Table};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::spec::{self, Plan};
@@ -80,6 +81,7 @@ pub struct Created {
 pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
     let (mut plan, document) = plan_of(&bundle, c)?;
+    let ahead = begin(&plan, c);
     let slot = table.claim(c.id)?;
     if let Err(e) = slot.keep_document(&document) {
         return Err(undo(slot, None, e.into()));
@@ -100,8 +102,14 @@ pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
         &plan,
         &bundle,
         c,
-        Ends { gate: gate.as_fd(), report: report.as_fd(), interrupt: Interrupt::default() },
+        Ends { gate: gate.as_fd(), report: report.as_fd(), interrupt: Interrupt::default(), ahead },
     )
+}
+
+/// What can be made before the container has a name. systemd is given a placeholder to keep, for which this process is
+/// cloned and so must have one thread.
+pub(super) fn begin(plan: &Plan, c: &Create<'_>) -> Option<Ahead> {
+    if c.systemd { None } else { Ahead::start(plan) }
 }
 
 /// The bundle's plan, with what the caller adds to it, and the document that it is of.
@@ -123,11 +131,12 @@ pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<(Plan, Vec<u8>), 
     Ok((plan, document))
 }
 
-/// What joins the init and the caller.
+/// What joins the init and the caller, and what has been begun for it.
 pub(super) struct Ends<'a> {
     pub(super) gate: BorrowedFd<'a>,
     pub(super) report: BorrowedFd<'a>,
     pub(super) interrupt: Interrupt<'a>,
+    pub(super) ahead: Option<Ahead>,
 }
 
 /// As [`create`], with the slot claimed, and the ends chosen by the caller.
@@ -177,7 +186,7 @@ fn make(
         id: c.id,
         bundle: &record.bundle,
         cgroup: group,
-        netns: None,
+        netns: ends.ahead.as_ref().map(Netns::Ahead),
         stdio: c.stdio,
         sibling: false,
         gate: ends.gate,
@@ -190,7 +199,7 @@ fn make(
     };
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
-    record.start_time = start_time(launched.pid).unwrap_or(0);
+    record.start_time = launched.start_time;
     let settled = scope.map_or(Ok(()), |scope| scope.settle(group)).map_err(VerbError::from);
     let recorded = settled.and_then(|()| Ok(slot.write(record)?)).and_then(|()| match c.pid_file {
         Some(path) => Ok(write_pid_file(path, launched.pid)?),

@@ -17,6 +17,7 @@ use super::listener::{self, Told};
 use super::namespaces::become_root;
 use super::program;
 use super::report::{AtStage, InitError, Stage};
+use super::state::start_time;
 use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
@@ -165,13 +166,14 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     }
     .op("clone", "the container's process")?;
     drop(theirs);
+    let start_time = start_time(child.pid).unwrap_or(0);
     let Some(ours) = ours else { return Err(LaunchError::Died) };
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = hear_ready(&ours, e.interrupt, hand_on).and_then(|t| hear_end(&ours, e.interrupt).map(|()| t));
     match ready {
-        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings }),
+        Ok(terminal) => Ok(Launched { pid: child.pid, start_time, pidfd: child.pidfd, terminal, warnings }),
         Err(error) => {
             let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
             if !e.sibling {

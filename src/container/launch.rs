@@ -14,11 +14,13 @@
 //! ```
 //! Only for single-threaded workers that end soon: joining a pid namespace changes what children of the worker become.
 
+use super::ahead::Netns;
 use super::hooks::{HookError, Subject};
 use super::interrupt::Interrupt;
 use super::listener::{self, Told};
 use super::namespaces::Ways;
 use super::report::{self, InitError};
+use super::state::start_time;
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
@@ -47,7 +49,7 @@ pub struct Launch<'a> {
     /// Already made. The init is in it before anything of the user's runs.
     pub cgroup: &'a Group,
     /// The network namespace to join; `None` does as config.json says.
-    pub netns: Option<BorrowedFd<'a>>,
+    pub netns: Option<Netns<'a>>,
     /// Standard input, output and error; with a terminal they are used until there is one.
     pub stdio: [BorrowedFd<'a>; 3],
     /// The init becomes the child of our parent.
@@ -75,6 +77,8 @@ pub struct Launch<'a> {
 pub struct Launched {
     /// Process id in the host's pid namespace.
     pub pid: u32,
+    /// When it began, in the kernel's ticks since boot; 0 if it is gone already.
+    pub start_time: u64,
     /// Means the init and no later process.
     pub pidfd: OwnedFd,
     /// The master end of its terminal, where config.json asks for one.
@@ -181,25 +185,8 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         // The group is not open any more to who makes the init.
         cgroup_dir = None;
     }
-    let mut prepared = Prepared {
-        plan,
-        id: l.id,
-        process: process.clone(),
-        filter: program::filter(plan)?,
-        bundle: l.bundle,
-        attach_at: attach_at(l.bundle, plan),
-        root: Some(open_root(l.bundle, plan)?),
-        sources: Sources::open(plan, l.bundle, &cgroup_source(l.cgroup, v2, plan))?,
-        cgroup_entry: if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) },
-        ways: &ways,
-        stdio: l.stdio,
-        keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
-        no_pivot: l.no_pivot,
-        gate: l.gate,
-        report: l.report,
-        hold: l.hold,
-        preserve: l.preserve,
-    };
+    let mut prepared = prepare(l, plan, process.clone(), &ways, &cgroup_source(l.cgroup, v2, plan))?;
+    prepared.cgroup_entry = if cgroup_dir.is_some() { None } else { Some(l.cgroup.entry()?) };
     let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
     let mut ours = Some(ours);
     let args = CloneArgs {
@@ -212,17 +199,24 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         drop(ours.take());
         run_init(&mut prepared, &theirs)
     })?;
+    // The init has its own of all that it is made of. What is done here now is done while it sets itself up.
     drop(theirs);
+    let filter = prepared.filter.take();
+    drop(prepared);
+    let start_time = start_time(child.pid).unwrap_or(0);
     let Some(ours) = ours else { return Err(LaunchError::Died) };
     let mut moved = None;
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
-    let listener = prepared.filter.as_ref().and_then(|filter| filter.listener.as_ref());
+    let listener = filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = let_in(&ways, process, &ours, child.pid)
         .and_then(|()| hosts_part(l, plan, &ours, child.pid, &mut moved))
         .and_then(|()| hear_ready(&ours, l.interrupt, hand_on));
     match ready {
-        Ok(terminal) => Ok(Launched { pid: child.pid, pidfd: child.pidfd, terminal, warnings: warnings(process) }),
+        Ok(terminal) => {
+            let (pid, pidfd) = (child.pid, child.pidfd);
+            Ok(Launched { pid, start_time, pidfd, terminal, warnings: warnings(process) })
+        }
         Err(e) => {
             // It may be stuck rather than dead. A sibling is reaped by its parent.
             let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
@@ -234,6 +228,35 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
             Err(e)
         }
     }
+}
+
+/// Opens everything that the init is made of but its way into the group.
+fn prepare<'a>(
+    l: &Launch<'a>,
+    plan: &'a Plan,
+    process: Process,
+    ways: &'a Ways<'a>,
+    cgroup: &CgroupSource,
+) -> Result<Prepared<'a>, LaunchError> {
+    Ok(Prepared {
+        plan,
+        id: l.id,
+        process,
+        filter: program::filter(plan)?,
+        bundle: l.bundle,
+        attach_at: attach_at(l.bundle, plan),
+        root: Some(open_root(l.bundle, plan)?),
+        sources: Sources::open(plan, l.bundle, cgroup)?,
+        cgroup_entry: None,
+        ways,
+        stdio: l.stdio,
+        keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
+        no_pivot: l.no_pivot,
+        gate: l.gate,
+        report: l.report,
+        hold: l.hold,
+        preserve: l.preserve,
+    })
 }
 
 /// What a process asks for that counts for nothing.

@@ -13,6 +13,7 @@
 //! Failure arrows: what the init cannot do is an [`report::InitError`] to whoever launched it; whoever launched takes
 //! back what it made (group, record) and tells the first error. The init's mounts and namespaces die with it.
 
+pub mod ahead;
 pub mod console;
 pub mod create;
 pub mod delete;

@@ -17,6 +17,7 @@
 //! New clocks belong to the host's user namespace when the container's is new: they are set before it is made, and
 //! nothing inside may change them.
 
+use super::ahead::Netns;
 use super::launch::{Launch, LaunchError, announce};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
@@ -29,7 +30,7 @@ use crate::sys::{fd, pidfd};
 use nix::unistd::{Gid, Uid};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A namespace to enter.
@@ -63,7 +64,7 @@ pub(super) struct Ways<'a> {
     plan: &'a Plan,
     joined: Vec<Joined>,
     /// In place of the document's.
-    netns: Option<BorrowedFd<'a>>,
+    netns: Option<Netns<'a>>,
     /// `CLONE_NEW*` of those that clone3 makes. The cgroup namespace is made by the init once it is in its group.
     pub(super) new: i32,
     /// They take a go-between.
@@ -90,7 +91,7 @@ impl<'a> Ways<'a> {
             new &= !libc::CLONE_NEWNET;
             if new & libc::CLONE_NEWUSER != 0 {
                 // It was made for this container, in the user namespace that is to be the container's.
-                let file = namespace::owner(netns).op("find the user namespace of", "the network namespace")?;
+                let file = namespace::owner(netns.get()?).op("find the user namespace of", "the network namespace")?;
                 joined.push(Joined { kind: libc::CLONE_NEWUSER, path: "of the network namespace".into(), file });
                 new &= !libc::CLONE_NEWUSER;
             }
@@ -145,6 +146,8 @@ impl<'a> Ways<'a> {
 
     /// Makes the init, in the namespaces that are entered before it is made.
     pub(super) fn clone(&self, args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
+        // While it is being made there are two threads.
+        self.netns.map(Netns::get).transpose()?;
         if !self.staged {
             return Ok(clone(args, child).op("clone", "the container's init")?);
         }
@@ -203,7 +206,7 @@ impl<'a> Ways<'a> {
             }
         }
         if let Some(netns) = self.netns {
-            enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
+            enter_namespace(netns.get()?, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
         }
         if let Some(user) = user {
             // What the init gets from us it has not got the rights for.
@@ -236,7 +239,7 @@ impl<'a> Ways<'a> {
         let left = |j: &&Joined| !self.staged && j.kind != libc::CLONE_NEWNS;
         self.joined.iter().filter(left).try_for_each(Joined::enter)?;
         if let Some(netns) = self.netns.filter(|_| !self.staged) {
-            enter_namespace(netns, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
+            enter_namespace(netns.get()?, libc::CLONE_NEWNET).op("enter", "the network namespace")?;
         }
         self.joined.iter().filter(|j| j.kind == libc::CLONE_NEWNS).try_for_each(Joined::enter)
     }

@@ -1,7 +1,7 @@
 //! `run`: create, start, and unless detached wait and delete, without the files that verbs of other processes need.
 
 use super::console::{Console, TerminalTo};
-use super::create::{Create, Created, Ends, VerbError, create_in, plan_of};
+use super::create::{Create, Created, Ends, VerbError, begin, create_in, plan_of};
 use super::delete;
 use super::foreground::Foreground;
 use super::hooks::Subject;
@@ -29,20 +29,20 @@ pub struct Running {
 pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
     let (mut plan, document) = plan_of(&bundle, c)?;
+    // Before there is a thread, which inherits what is blocked.
+    let foreground = Foreground::new()?;
+    let ahead = begin(&plan, c);
     let slot = table.claim(c.id)?;
-    let prepared = Foreground::new().and_then(|foreground| {
-        slot.keep_document(&document)?;
-        let notify = prepare_notify(&slot, &mut plan, c)?;
-        Ok((foreground, notify, pipe()?, pipe()?))
-    });
-    let (foreground, listener, (gate, open_gate), (report, told)) = match prepared {
+    let kept = slot.keep_document(&document);
+    let prepared = kept.and_then(|()| Ok((prepare_notify(&slot, &mut plan, c)?, pipe()?, pipe()?)));
+    let (listener, (gate, open_gate), (report, told)) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => {
             let _ = slot.remove();
             return Err(e.into());
         }
     };
-    let ends = Ends { gate: gate.as_fd(), report: told.as_fd(), interrupt: foreground.interrupt() };
+    let ends = Ends { gate: gate.as_fd(), report: told.as_fd(), interrupt: foreground.interrupt(), ahead };
     let created = create_in(table, slot, &plan, &bundle, c, ends)?;
     let Created { slot, mut launched, group, record } = created;
     drop(told);

@@ -10,6 +10,7 @@ use super::protocol::ExecProcess;
 use super::task_group;
 use crate::cgroup::{Group, Hierarchies};
 use crate::codec::Codec;
+use crate::container::ahead::Netns;
 use crate::container::exec;
 use crate::container::interrupt::Interrupt;
 use crate::container::launch::{self, Launch, LaunchError, Launched};
@@ -162,7 +163,7 @@ impl<'a> Work<'a> {
             id: &id,
             bundle: &plan.bundle,
             cgroup: group,
-            netns,
+            netns: netns.map(Netns::Made),
             stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
             sibling: true,
             interrupt: Interrupt::default(),

@@ -16,6 +16,16 @@ pub fn give_back_now() {
     };
 }
 
+/// Makes all threads allocate from the one heap there is, for those that hardly do: by default each gets one of its own,
+/// for a reservation of 128 MiB, four system calls and two new pages. Does nothing with another C library.
+pub fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes two integers and changes a field of glibc's malloc under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1)
+    };
+}
+
 /// Makes the allocator give memory back as soon as it is free. For processes that rest for weeks after a short busy
 /// time, of which there are many.
 ///

@@ -72,6 +72,33 @@ pub fn set_affinity(bits: &[u64]) -> io::Result<()> {
     done(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(bits), bits.as_ptr()) })
 }
 
+/// Processors that a mask has room for. Linux takes up to 8192.
+const MOST: usize = 8192;
+
+/// Moves a thread of this process to any other processor that the calling thread may run on, where there is one: a
+/// scheduler may leave a new thread where its maker is until that one sleeps, and the two are to run side by side.
+pub fn run_elsewhere<T>(thread: &std::thread::JoinHandle<T>) -> io::Result<()> {
+    use std::os::unix::thread::JoinHandleExt;
+    let mut mask = [0_u64; MOST / 64];
+    // SAFETY: the kernel writes at most the size given, which is the array's; 0 is the calling thread.
+    let known = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&mask), mask.as_mut_ptr()) };
+    done(known)?;
+    // SAFETY: takes nothing and reads no memory of ours.
+    let here = usize::try_from(unsafe { libc::sched_getcpu() }).map_err(|_| io::Error::last_os_error())?;
+    if let Some(word) = mask.get_mut(here / 64) {
+        *word &= !(1 << (here % 64));
+    }
+    if mask.iter().all(|word| *word == 0) {
+        return Ok(());
+    }
+    // SAFETY: `thread` is borrowed, so it has been neither joined nor detached and its id is valid; as many bytes are
+    // read as the array has.
+    match unsafe { libc::pthread_setaffinity_np(thread.as_pthread_t(), size_of_val(&mask), mask.as_ptr().cast()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +140,23 @@ mod tests {
     fn an_io_class_that_does_not_exist_is_refused() {
         assert!(on_a_thread(|| set_io_priority(2 << 13 | 7)).is_ok());
         assert_eq!(on_a_thread(|| set_io_priority(7 << 13)).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn a_thread_is_moved_from_where_its_maker_is() {
+        on_a_thread(|| {
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let thread = std::thread::spawn(move || {
+                let _ = wait.recv();
+                std::fs::read_to_string("/proc/thread-self/status").unwrap()
+            });
+            let processors = std::thread::available_parallelism().unwrap().get();
+            run_elsewhere(&thread).unwrap();
+            drop(go);
+            let status = thread.join().unwrap();
+            let mask = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed:\t")).unwrap();
+            let allowed: u32 = mask.split(',').map(|word| u32::from_str_radix(word, 16).unwrap().count_ones()).sum();
+            assert_eq!(allowed as usize, (processors - 1).max(1), "of {processors}: {mask}");
+        });
     }
 }

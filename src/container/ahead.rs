@@ -1,0 +1,120 @@
+//! A new network namespace, made by a thread while the rest of a container is prepared.
+//!
+//! It is the most expensive of all namespaces, about half a millisecond in which the kernel registers every protocol, and
+//! what comes before the init (the record, the groups) takes as long. A thread is what the kernel gives namespaces to;
+//! this one makes its own, opens it and ends. It has ended for good before anything is cloned, see
+//! [`clone`](mod@crate::sys::clone).
+//!
+//! ```text
+//! start ──→ thread: unshare(CLONE_NEWNET), open /proc/thread-self/ns/net, end
+//!   │                                     │
+//! groups, record …           get ←────────┘ the namespace, or why there is none
+//! ```
+//! Who drops it without [`get`](Ahead::get) ends soon, and the namespace with it.
+
+use crate::errno::{OpContext, OpError};
+use crate::spec::Plan;
+use crate::sys::clone::single_threaded;
+use crate::sys::{memory, sched};
+use nix::sched::{CloneFlags, unshare};
+use std::cell::{OnceCell, RefCell};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::{Builder, JoinHandle, yield_now};
+
+/// For a thread that makes two system calls, in bytes.
+const STACK: usize = 64 * 1024;
+
+/// How often a thread that has ended may still be seen.
+const TRIES: u32 = 100_000;
+
+/// A network namespace that a container gets and its document has no path of.
+#[derive(Debug, Clone, Copy)]
+pub enum Netns<'a> {
+    /// It is there.
+    Made(BorrowedFd<'a>),
+    /// It is being made.
+    Ahead(&'a Ahead),
+}
+
+impl<'a> Netns<'a> {
+    /// The namespace, see [`Ahead::get`].
+    pub(super) fn get(self) -> Result<BorrowedFd<'a>, OpError> {
+        match self {
+            Self::Made(netns) => Ok(netns),
+            Self::Ahead(ahead) => ahead.get(),
+        }
+    }
+}
+
+/// A network namespace in the making.
+#[derive(Debug)]
+pub struct Ahead {
+    thread: RefCell<Option<JoinHandle<io::Result<OwnedFd>>>>,
+    made: OnceCell<OwnedFd>,
+}
+
+impl Ahead {
+    /// Begins, for a container that gets a new network namespace owned by the host. Threads inherit the signal mask:
+    /// what is to be blocked in this process must be so by now. `None` where there is nothing to make, or no thread to
+    /// be had: then the namespace is made with the init.
+    pub(super) fn start(plan: &Plan) -> Option<Self> {
+        let new = plan.namespaces.new & libc::CLONE_NEWNET != 0;
+        if !new || plan.namespaces.has(libc::CLONE_NEWUSER) {
+            return None;
+        }
+        memory::one_heap();
+        let thread = Builder::new().stack_size(STACK).spawn(make).ok()?;
+        // One that cannot be moved is slower, and no worse.
+        let _ = sched::run_elsewhere(&thread);
+        Some(Self { thread: RefCell::new(Some(thread)), made: OnceCell::new() })
+    }
+
+    /// The namespace. Waits for it the first time; then the calling process has one thread again.
+    pub(super) fn get(&self) -> Result<BorrowedFd<'_>, OpError> {
+        if let Some(thread) = self.thread.take() {
+            let made = thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")));
+            wait_until_gone().op("wait for", "the thread that makes a network namespace")?;
+            let _ = self.made.set(made.op("make", "a network namespace")?);
+        }
+        let failed = || OpError::new("make", "a network namespace", io::Error::from_raw_os_error(libc::ECANCELED));
+        self.made.get().map(AsFd::as_fd).ok_or_else(failed)
+    }
+}
+
+/// A thread that has been waited for is taken away some microseconds later.
+fn wait_until_gone() -> io::Result<()> {
+    for _ in 0..TRIES {
+        if single_threaded()? {
+            return Ok(());
+        }
+        yield_now();
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+fn make() -> io::Result<OwnedFd> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    Ok(File::open("/proc/thread-self/ns/net")?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    fn plan(namespaces: &str) -> Plan {
+        let document = format!(
+            r#"{{"ociVersion":"1.2.0","root":{{"path":"rootfs"}},"process":{{"cwd":"/","args":["true"],"user":{{"uid":0,"gid":0}}}},
+                "linux":{{"namespaces":[{namespaces}],"uidMappings":[],"gidMappings":[]}}}}"#
+        );
+        spec::parse(document.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_namespace_that_is_joined_or_shared_is_not_made() {
+        assert!(Ahead::start(&plan(r#"{"type":"mount"}"#)).is_none());
+        assert!(Ahead::start(&plan(r#"{"type":"mount"},{"type":"network","path":"/run/netns/x"}"#)).is_none());
+    }
+}
