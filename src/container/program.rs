@@ -19,7 +19,7 @@ use super::report::{AtStage, InitError, NEXT, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::security::caps;
 use crate::security::seccomp::{self, Filter};
-use crate::spec::{Capabilities, Plan, Process, Scheduler, SpecError};
+use crate::spec::{Capabilities, Plan, Process, SpecError};
 use crate::sys::clone::close_all_but;
 use crate::sys::path::open_in;
 use crate::sys::{identity, sched};
@@ -119,8 +119,7 @@ fn limits(process: &Process) -> Result<(), OpError> {
 
 /// While this process may still raise itself above others.
 fn scheduling(process: &Process) -> Result<(), OpError> {
-    if let Some(Scheduler { policy, flags, nice, priority, runtime_ns, deadline_ns, period_ns }) = process.scheduler {
-        let policy = sched::Policy { policy, flags, nice, priority, runtime_ns, deadline_ns, period_ns };
+    if let Some(policy) = process.scheduler {
         sched::set_policy(policy).op("set process.scheduler to", format!("{policy:?}"))?;
     }
     if let Some(priority) = process.io_priority {

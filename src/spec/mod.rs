@@ -28,7 +28,7 @@ pub use mounts::{Bind, Mount, MountKind, Owners, bind_mount, options as mount_op
 pub use namespaces::{Namespaces, kind_name};
 pub use process::{Capabilities, Process, Rlimit, parse_process};
 pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, cpu_weight, parse_resources};
-pub use scheduling::{ExecAffinity, Scheduler};
+pub use scheduling::ExecAffinity;
 
 use crate::sys::path::clean;
 use document::Document;

@@ -1,8 +1,9 @@
 //! The process of config.json.
 
 use super::document::{CapabilitiesDocument, ProcessDocument};
-use super::scheduling::{self, ExecAffinity, Scheduler};
+use super::scheduling::{self, ExecAffinity};
 use super::{SpecError, c_string, refuse};
+use crate::sys::sched::Policy;
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;
 use std::ffi::CString;
@@ -44,7 +45,7 @@ pub struct Process {
     /// Weight for the kernel's choice of whom to kill for memory.
     pub oom_score_adj: Option<i32>,
     /// How it gets processor time.
-    pub scheduler: Option<Scheduler>,
+    pub scheduler: Option<Policy>,
     /// How its disk operations are served, as ioprio_set(2) takes it.
     pub io_priority: Option<u16>,
     /// Where it is executed, when it is not a container's first.

@@ -2,6 +2,7 @@
 
 use super::document::{AffinityDocument, IoPriorityDocument, SchedulerDocument};
 use super::{SpecError, number_list, refuse};
+use crate::sys::sched::Policy;
 
 /// `SCHED_*` by their numbers. 4 was to be another and is nobody's.
 const POLICIES: [(&str, u32); 7] = [
@@ -35,25 +36,6 @@ const IO_CLASSES: [(&str, u16); 3] = [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE"
 /// Where the class is in what ioprio_set(2) takes.
 const IO_CLASS_SHIFT: u16 = 13;
 
-/// What sched_setattr(2) takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scheduler {
-    /// `SCHED_*`.
-    pub policy: u32,
-    /// `SCHED_FLAG_*`.
-    pub flags: u64,
-    /// Of `SCHED_OTHER` and `SCHED_BATCH`.
-    pub nice: i32,
-    /// Of `SCHED_FIFO` and `SCHED_RR`.
-    pub priority: u32,
-    /// Of `SCHED_DEADLINE`, nanoseconds.
-    pub runtime_ns: u64,
-    /// Of `SCHED_DEADLINE`, nanoseconds.
-    pub deadline_ns: u64,
-    /// Of `SCHED_DEADLINE`, nanoseconds.
-    pub period_ns: u64,
-}
-
 /// Processors as bits, for a process that joins a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecAffinity {
@@ -70,7 +52,7 @@ fn by_name<T: Copy>(table: &[(&str, T)], field: &str, name: &str) -> Result<T, S
     }
 }
 
-pub(super) fn scheduler(given: SchedulerDocument) -> Result<Scheduler, SpecError> {
+pub(super) fn scheduler(given: SchedulerDocument) -> Result<Policy, SpecError> {
     let policy = by_name(&POLICIES, "process.scheduler.policy", &given.policy)?;
     let only = |field: &str, allowed: bool, policies: &str| match allowed {
         true => Ok(()),
@@ -94,7 +76,7 @@ pub(super) fn scheduler(given: SchedulerDocument) -> Result<Scheduler, SpecError
         return refuse("process.scheduler.priority", format!("got {priority}, it goes from 1 to 99"));
     };
     let flag = |name: &String| by_name(&FLAGS, "process.scheduler.flags", name);
-    Ok(Scheduler {
+    Ok(Policy {
         policy,
         flags: given.flags.iter().try_fold(0, |all, name| Ok(all | flag(name)?))?,
         nice: given.nice.unwrap_or(0),
@@ -127,14 +109,14 @@ pub(super) fn affinity(given: AffinityDocument) -> Result<ExecAffinity, SpecErro
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> Result<Scheduler, SpecError> {
+    fn parse(json: &str) -> Result<Policy, SpecError> {
         scheduler(serde_json::from_str(json).unwrap())
     }
 
     #[test]
     fn a_policy_has_its_own_numbers() {
         let fifo = parse(r#"{"policy": "SCHED_FIFO", "priority": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}"#);
-        assert_eq!(fifo, Ok(Scheduler { policy: 1, priority: 5, flags: 1, ..Scheduler::default() }));
+        assert_eq!(fifo, Ok(Policy { policy: 1, priority: 5, flags: 1, ..Policy::default() }));
         let deadline = parse(r#"{"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}"#).unwrap();
         assert_eq!((deadline.runtime_ns, deadline.deadline_ns, deadline.period_ns), (1, 2, 3));
         assert_eq!(parse(r#"{"policy": "SCHED_BATCH", "nice": -3}"#).unwrap().nice, -3);

@@ -12,15 +12,15 @@ pub struct Policy {
     pub policy: u32,
     /// `SCHED_FLAG_*`.
     pub flags: u64,
-    /// Of the ordinary policies.
+    /// Of `SCHED_OTHER` and `SCHED_BATCH`.
     pub nice: i32,
-    /// Of the real-time policies.
+    /// Of `SCHED_FIFO` and `SCHED_RR`.
     pub priority: u32,
-    /// Of the deadline policy, nanoseconds.
+    /// Of `SCHED_DEADLINE`, nanoseconds.
     pub runtime_ns: u64,
-    /// Of the deadline policy, nanoseconds.
+    /// Of `SCHED_DEADLINE`, nanoseconds.
     pub deadline_ns: u64,
-    /// Of the deadline policy, nanoseconds.
+    /// Of `SCHED_DEADLINE`, nanoseconds.
     pub period_ns: u64,
 }
 
