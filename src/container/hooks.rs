@@ -328,18 +328,16 @@ mod tests {
         assert!(e.to_string().starts_with("took longer than its timeout of 1 s, stderr: y\ny\n"), "{e}");
     }
 
+    fn subject(annotations: &BTreeMap<String, String>) -> Subject<'_> {
+        Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations, interrupt: Interrupt::default() }
+    }
+
     #[test]
     fn all_of_them_run_where_failures_are_collected_and_none_after_the_first_elsewhere() {
         let dir = tempfile::tempdir().unwrap();
         let touch = |name: &str| shell(&format!("touch {}; exit 1", dir.path().join(name).display()));
         let annotations = BTreeMap::new();
-        let subject = Subject {
-            version: "1.3.0",
-            id: "c",
-            bundle: Path::new("/b"),
-            annotations: &annotations,
-            interrupt: Interrupt::default(),
-        };
+        let subject = subject(&annotations);
         let hooks = [touch("a"), touch("b")];
         let e = subject.run(HookKind::CreateRuntime, &hooks, Some(7)).unwrap_err();
         assert_eq!(crate::errno::chain(&e), "error running createRuntime hook #0: exit status 1, stderr: ");
@@ -351,13 +349,7 @@ mod tests {
     #[test]
     fn the_state_is_that_of_the_specification() {
         let annotations = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
-        let subject = Subject {
-            version: "1.3.0",
-            id: "c",
-            bundle: Path::new("/b"),
-            annotations: &annotations,
-            interrupt: Interrupt::default(),
-        };
+        let subject = subject(&annotations);
         let state = |kind, pid| String::from_utf8(subject.state(status_at(kind), pid)).unwrap();
         assert_eq!(
             state(HookKind::CreateRuntime, Some(7)),
