@@ -181,13 +181,7 @@ mod tests {
         command.build();
         let mut found = String::new();
         help(&mut command, "berth", &mut found);
-        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
-        if std::env::var_os("BERTH_BLESS").is_some() {
-            std::fs::write(golden, &found).unwrap();
-        }
-        let expected = std::fs::read_to_string(golden).unwrap_or_default();
-        let differing = || found.lines().zip(expected.lines()).find(|(a, b)| a != b);
-        assert!(found == expected, "help has changed, first at {:?}; accept it with BERTH_BLESS=1", differing());
+        berth_test_host::golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt"), &found);
     }
 
     #[test]

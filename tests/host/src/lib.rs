@@ -48,6 +48,16 @@ pub fn eventually<T>(what: &str, patience: Duration, mut condition: impl FnMut()
     }
 }
 
+/// Compares a text with the file that holds what it was when somebody last looked at it.
+pub fn golden(file: &str, found: &str) {
+    if std::env::var_os("BERTH_BLESS").is_some() {
+        std::fs::write(file, found).unwrap_or_else(|e| panic!("write {file}: {e}"));
+    }
+    let expected = std::fs::read_to_string(file).unwrap_or_default();
+    let differing = || found.lines().zip(expected.lines()).find(|(a, b)| a != b);
+    assert!(found == expected, "{file} has changed, first at {:?}; accept it with BERTH_BLESS=1", differing());
+}
+
 /// Runs a command that must succeed, and returns its standard output.
 pub fn run(command: &mut Command) -> String {
     let output = output(command);
