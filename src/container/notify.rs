@@ -7,6 +7,7 @@
 //! manager neither which process to watch nor anything else. Who starts the container and goes away listens until the
 //! program is ready; who stays hands it on while waiting for the end. Without NOTIFY_SOCKET nothing of this happens.
 
+use super::interrupt::{self, Interrupt};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Plan, bind_mount};
 use crate::sys::pidfd;
@@ -86,18 +87,24 @@ impl Listener {
         Ok(false)
     }
 
-    /// Waits until the program is ready or has ended.
-    pub(super) fn wait(self, main: u32, process: &OwnedFd) -> Result<(), OpError> {
+    /// Waits until the program is ready or has ended. Fails when interrupted before.
+    pub(super) fn wait(self, main: u32, process: &OwnedFd, interrupt: Interrupt<'_>) -> Result<(), OpError> {
         loop {
-            let mut fds =
-                [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            let mut fds = vec![
+                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+                PollFd::new(process.as_fd(), PollFlags::POLLIN),
+            ];
+            fds.extend(interrupt.poll_fd());
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e).op("hear from", &self.path),
             }
-            let ended = fds[1].revents().is_some_and(|events| !events.is_empty());
+            let [_, ended, interrupted] = std::array::from_fn(|i| fds.get(i).and_then(PollFd::any) == Some(true));
             if self.hand_on(main)? || ended {
                 return Ok(());
+            }
+            if interrupted {
+                return Err(interrupt::interrupted()).op("wait for", "the readiness of the container's process");
             }
         }
     }
@@ -105,7 +112,7 @@ impl Listener {
     /// As [`Listener::wait`], of a process that is not a child of ours.
     pub(super) fn wait_for(self, main: u32) -> Result<(), OpError> {
         match pidfd::open(main) {
-            Ok(process) => self.wait(main, &process),
+            Ok(process) => self.wait(main, &process, Interrupt::default()),
             // It has ended already.
             Err(_) => self.hand_on(main).map(drop),
         }

@@ -112,7 +112,10 @@ impl Running {
     /// For who does not wait for the end: waits until the program is ready, where the service manager wants to hear it.
     pub fn wait_ready(&mut self) -> Result<(), VerbError> {
         match self.listener.take() {
-            Some(listener) => Ok(listener.wait(self.launched.pid, &self.launched.pidfd)?),
+            Some(listener) => {
+                let interrupt = self.foreground.interrupt();
+                Ok(listener.wait(self.launched.pid, &self.launched.pidfd, interrupt)?)
+            }
             None => Ok(()),
         }
     }

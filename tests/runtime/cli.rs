@@ -212,6 +212,28 @@ fn readiness_of_the_program_is_told_to_the_service_manager() {
 
 #[test]
 #[ignore = "needs root"]
+fn waiting_for_readiness_can_be_interrupted_and_leaves_nothing() {
+    let mut bundle = Bundle::new("rt-notify-interrupt");
+    let (_socket, path) = manager(&bundle);
+    bundle.script("sleep 1000").write();
+    let mut command = bundle.runtime();
+    command.args(["run", "--detach", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
+    let errors = std::fs::File::create(bundle.host.dir().join("errors")).unwrap();
+    let mut running = bundle.host.spawn(command.stdout(Stdio::null()).stderr(errors));
+    berth_test_host::eventually("the program to run", PATIENCE, || {
+        let state = bundle.verb(&["state", "c"]);
+        (state.code == 0 && state.stdout.contains("\"running\"")).then_some(())
+    });
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(!running.wait(PATIENCE).success());
+    let said = std::fs::read_to_string(bundle.host.dir().join("errors")).unwrap();
+    assert!(said.contains("interrupted by a signal"), "{said}");
+    assert_ne!(bundle.verb(&["state", "c"]).code, 0);
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn start_waits_for_readiness_when_the_service_manager_does() {
     let mut bundle = Bundle::new("rt-notify-start");
     notifier(&bundle);
