@@ -11,21 +11,23 @@
 //! and where the kernel does not let it, it executes the file again.
 
 use super::mount::{self, Change, attr};
-use super::remap;
+use super::{procfs, remap};
 use std::convert::Infallible;
-use std::ffi::CString;
-use std::fs::File;
+use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SELF: &std::ffi::CStr = c"/proc/self/exe";
 
-/// Whether nobody can write to this process's program through it.
+/// Whether nobody can write to this process's program through it: a read-only mount, and one that is nowhere attached,
+/// whose files the kernel can name by no path but `/`. What is attached can be made writable again by its host.
 pub fn is_protected() -> io::Result<bool> {
     let found = nix::sys::statvfs::statvfs(SELF)?;
-    Ok(found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
+    let read_only = found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
+    Ok(read_only && std::fs::read_link(OsStr::from_bytes(SELF.to_bytes()))? == Path::new("/"))
 }
 
 /// Makes this process one that runs from a read-only mount of its program, called `name`, and leaves of its descriptors
@@ -70,8 +72,7 @@ fn close_from(first: u32) -> io::Result<()> {
 
 /// Whether this process could be made one that runs from the mount that `file` is.
 fn runs_from(file: &OwnedFd) -> io::Result<bool> {
-    // Opened by the link: a mount has no name to open it by.
-    let exchanged = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).and_then(|file| remap::run_from(&file));
+    let exchanged = procfs::reopen(file).and_then(|file| remap::run_from(&file));
     match exchanged {
         Ok(()) => is_protected(),
         Err(_) => Ok(false),

@@ -2,17 +2,32 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Enough for most of them: one read(2) and one that finds the end. The first of the standard library's reads takes 32
 /// bytes where there is no size, and the kernel begins anew for each.
 const USUAL: usize = 8192;
 
-/// The text of such a file.
+/// The text of such a file. Anybody can put bytes that are no text into some of them, by the name of a process or of a
+/// place to mount at: those are shown as U+FFFD, and the rest stays readable.
 pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
-    let mut text = String::with_capacity(USUAL);
-    File::open(path)?.read_to_string(&mut text)?;
-    Ok(text)
+    let bytes = read_bytes(path)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
+/// The bytes of such a file.
+pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens once more, to read it, the file that `file` is (which may be open as a path only). The same file for certain:
+/// no name is looked up.
+pub fn reopen(file: &OwnedFd) -> io::Result<File> {
+    use std::os::fd::AsRawFd;
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 #[cfg(test)]
@@ -25,6 +40,8 @@ mod tests {
         let long = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(long.path(), "line\n".repeat(10_000)).unwrap();
         assert_eq!(read(long.path()).unwrap().len(), 50_000);
+        std::fs::write(long.path(), b"7 (\xff) S").unwrap();
+        assert_eq!(read(long.path()).unwrap(), "7 (\u{fffd}) S");
         assert_eq!(read("/nonexistent").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -27,6 +27,29 @@ fn nobody_can_write_the_runtimes_program_through_a_process_of_a_container() {
     bundle.done();
 }
 
+#[test]
+#[ignore = "needs root"]
+fn a_program_on_a_read_only_mount_of_its_hosts_is_protected_all_the_same() {
+    let mut bundle = Bundle::new("rt-exe-ro");
+    bundle.script("true").write();
+    // The host's administrator makes it writable one day, and a handle from before must not be by that.
+    let dir = bundle.volume("programs");
+    let at = dir.to_str().unwrap();
+    bundle.host.run("mount", &["-t", "tmpfs", "tmpfs", at]);
+    bundle.host.run("cp", &[berth_test_host::berth_runtime().to_str().unwrap(), at]);
+    bundle.host.run("mount", &["-o", "remount,ro", at]);
+    let mut command = bundle.host.command(dir.join("berth-runtime"));
+    command.args(["--root", "/run/runtime", "create", "--bundle"]).arg(bundle.dir()).arg("c");
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    assert!(command.status().unwrap().success());
+    let init = bundle.state()["pid"].as_u64().unwrap();
+    let exe = std::fs::read_link(bundle.host.outside(format!("/proc/{init}/exe"))).unwrap();
+    assert_eq!(exe, std::path::Path::new("/"), "it is on a mount that has no place");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    bundle.host.run("umount", &[at]);
+    bundle.done();
+}
+
 /// strace's "when=1" is the first prctl of a runtime that has yet to protect itself: that which sets the program's file.
 #[test]
 #[ignore = "needs root"]
