@@ -2,6 +2,7 @@
 //! configured to run). The files are the image's: their size is bounded, and lines that make no sense are passed over.
 
 use crate::sys::path::open_in;
+use crate::sys::procfs;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -32,9 +33,13 @@ pub struct UnknownName {
 /// The file `path` inside `root`; empty when it is not there or not to be read.
 pub(super) fn read(root: BorrowedFd<'_>, path: &str) -> String {
     let mut bytes = Vec::new();
-    // Not blocking: an image may have put a FIFO there.
-    if let Ok(file) = open_in(root, Path::new(path), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY, 0) {
-        let _ = std::fs::File::from(file).take(MAX_BYTES).read_to_end(&mut bytes);
+    // Looked at before it is opened: an image or a container may have put a device there, of which opening alone can be
+    // an act, and one that its own rules forbid it.
+    if let Ok(file) = open_in(root, Path::new(path), libc::O_PATH, 0)
+        && nix::sys::stat::fstat(&file).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFREG)
+        && let Ok(file) = procfs::reopen(&file)
+    {
+        let _ = file.take(MAX_BYTES).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -73,11 +78,14 @@ pub fn resolve(spec: &str, passwd: &str, group: &str) -> Result<User, UnknownNam
     };
     let name = entry.map(|l| field(l, 0)).filter(|n| !n.is_empty());
     let member = |l: &&str| name.is_some_and(|name| field(l, 3).split(',').any(|m| m == name));
-    let additional_gids = match wanted_group {
-        // Who names a group gets that one alone, as docker has it.
-        Some(_) => Vec::new(),
-        None => group.lines().filter(member).filter_map(|l| number(l, 2)).collect(),
-    };
+    // The own group is one of them: else a process that is run by a set-group-ID program leaves it, and with it what a
+    // file denies to that group (CVE-2022-36109). Who names a group gets that one alone, as docker has it.
+    let mut additional_gids = vec![gid];
+    if wanted_group.is_none() {
+        additional_gids.extend(group.lines().filter(member).filter_map(|l| number(l, 2)));
+    }
+    additional_gids.sort_unstable();
+    additional_gids.dedup();
     Ok(User { uid, gid, additional_gids })
 }
 
@@ -99,13 +107,21 @@ mod tests {
 
     #[test]
     fn names_and_numbers_mean_what_the_containers_files_say() {
-        assert_eq!(resolve("web", PASSWD, GROUP), user(33, 34, &[4]));
-        assert_eq!(resolve("33", PASSWD, GROUP), user(33, 34, &[4]));
-        assert_eq!(resolve("web:logs", PASSWD, GROUP), user(33, 4, &[]));
-        assert_eq!(resolve("1000:1001", PASSWD, GROUP), user(1000, 1001, &[]));
-        assert_eq!(resolve("1000", PASSWD, GROUP), user(1000, 0, &[]));
-        assert_eq!(resolve("77", PASSWD, GROUP), user(5, 6, &[]));
-        assert_eq!(resolve("", "", ""), user(0, 0, &[]));
+        assert_eq!(resolve("web", PASSWD, GROUP), user(33, 34, &[4, 34]));
+        assert_eq!(resolve("33", PASSWD, GROUP), user(33, 34, &[4, 34]));
+        assert_eq!(resolve("web:logs", PASSWD, GROUP), user(33, 4, &[4]));
+        assert_eq!(resolve("1000:1001", PASSWD, GROUP), user(1000, 1001, &[1001]));
+        assert_eq!(resolve("1000", PASSWD, GROUP), user(1000, 0, &[0]));
+        assert_eq!(resolve("77", PASSWD, GROUP), user(5, 6, &[6]));
+        assert_eq!(resolve("", "", ""), user(0, 0, &[0]));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_even_opened() {
+        let dev = std::fs::File::open("/dev").unwrap();
+        assert_eq!(read(std::os::fd::AsFd::as_fd(&dev), "/zero"), "");
+        let etc = std::fs::File::open("/etc").unwrap();
+        assert!(read(std::os::fd::AsFd::as_fd(&etc), "/passwd").contains("root:"));
     }
 
     #[test]
