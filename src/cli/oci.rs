@@ -69,6 +69,8 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
             let verb = global.operands.first().map_or_else(String::new, |v| v.to_string_lossy().into_owned());
             let result = log.configure(&global).map_err(CliError::from).and_then(|()| {
                 let root = global.value("root").map_or(Path::new(DEFAULT_ROOT), Path::new);
+                // It is mounted from, by who has another working directory.
+                let root = std::path::absolute(root).op("find the table of containers at", root)?;
                 let systemd = global.flag("systemd-cgroup");
                 let program = Program { table: Table::new(root), log: log.clone(), systemd };
                 let result = dispatch(&program, &global, &verb);

@@ -60,6 +60,8 @@ impl Listener {
     pub(super) fn open(dir: &Path) -> Result<Option<Self>, OpError> {
         let Some(manager) = asked().filter(|_| dir.is_dir()) else { return Ok(None) };
         let path = dir.join(SOCKET);
+        // Of one who listened before and was killed.
+        let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).op("listen on", &path)?;
         // Whoever the program runs as. A link in its place would lead to a file of the host's.
         fchmodat(AT_FDCWD, &path, Mode::from_bits_truncate(0o777), FchmodatFlags::NoFollowSymlink)

@@ -242,6 +242,8 @@ fn start_waits_for_readiness_when_the_service_manager_does() {
     let mut create = bundle.runtime();
     create.args(["create", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
     assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    // One that was killed while it waited has left its socket.
+    UnixDatagram::bind(bundle.host.outside("/run/runtime/c/notify/notify.sock")).unwrap();
     let mut start = bundle.runtime();
     let mut starting = bundle.host.spawn(start.args(["start", "c"]).env("NOTIFY_SOCKET", &path));
     assert!(starting.wait(PATIENCE).success());
