@@ -25,12 +25,15 @@ mod update;
 mod verbs;
 pub mod worker;
 
+use crate::sys::pidfd;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Carries out the command line of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // It cannot fail for a signal that there is; without it only ends are missed.
+    let _ = pidfd::keep_ended_children();
     match args.first().and_then(|verb| verb.to_str()) {
         // Entry points of our own, which take no options of the program.
         Some("node-net") => node_net::main(args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned())),

@@ -7,6 +7,7 @@
 use super::args::{Args, UsageError};
 use super::oci::CliError;
 use crate::container::state::Table;
+use crate::sys::procfs;
 use crate::sys::time::{LocalTime, local};
 use nix::unistd::{SysconfVar, sysconf};
 use std::fs;
@@ -213,8 +214,8 @@ impl Process {
     /// `None` when it has ended meanwhile.
     fn read(pid: u32) -> Option<Self> {
         let dir = format!("/proc/{pid}");
-        let stat = fs::read_to_string(format!("{dir}/stat")).ok()?;
-        let status = fs::read_to_string(format!("{dir}/status")).ok()?;
+        let stat = procfs::read(format!("{dir}/stat")).ok()?;
+        let status = procfs::read(format!("{dir}/status")).ok()?;
         let args = fs::read(format!("{dir}/cmdline")).unwrap_or_default();
         Self::parse(pid, &stat, &status, &args)
     }

@@ -166,7 +166,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     }
     .op("clone", "the container's process")?;
     drop(theirs);
-    let start_time = start_time(child.pid).unwrap_or(0);
+    let start_time = start_time(child.pid).ok().flatten().unwrap_or(0);
     let Some(ours) = ours else { return Err(LaunchError::Died) };
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());

@@ -37,7 +37,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
         other => other.op("open process", record.pid.to_string())?,
     };
     // The descriptor means one process for good: check now that it is the right one.
-    if start_time(record.pid) != Some(record.start_time) {
+    if start_time(record.pid).op("look for the init of", id)? != Some(record.start_time) {
         return Err(StateError::Wrong { verb: "kill", status: Status::Stopped }.into());
     }
     match pidfd::signal(&process, signal) {

@@ -203,7 +203,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     drop(theirs);
     let filter = prepared.filter.take();
     drop(prepared);
-    let start_time = start_time(child.pid).unwrap_or(0);
+    let start_time = start_time(child.pid).ok().flatten().unwrap_or(0);
     let Some(ours) = ours else { return Err(LaunchError::Died) };
     let mut moved = None;
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };

@@ -20,7 +20,7 @@
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
 use crate::spec::Hooks;
-use crate::sys::procfs;
+use crate::sys::{pidfd, procfs};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -331,7 +331,7 @@ fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
     if record.pid == 0 {
         return Ok(Status::Stopped);
     }
-    if start_time(record.pid) != Some(record.start_time) {
+    if start_time(record.pid).op("look for the init of", &record.id)? != Some(record.start_time) {
         return Ok(Status::Stopped);
     }
     let gate = dir.join("gate");
@@ -371,14 +371,33 @@ fn frozen(group: &Group) -> bool {
 }
 
 /// When a living process began; `None` when it is gone or only waits to be reaped.
-pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = procfs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, parentheses too: what follows the last one is fixed. State is field 3, start 22.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
+pub fn start_time(pid: u32) -> io::Result<Option<u64>> {
+    let gone = |e: &io::Error| matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+    let stat = match procfs::read(format!("/proc/{pid}/stat")) {
+        Err(e) if gone(&e) => return Ok(None),
+        other => other?,
+    };
+    let Some((state, began)) = state_and_start(&stat) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "malformed stat"));
+    };
+    match state {
+        "X" => return Ok(None),
+        // Of a process whose first thread has ended, others may go on: the descriptor of a process tells of its last.
+        "Z" => match pidfd::open(pid).and_then(|process| pidfd::wait_end(&process, Some(0))) {
+            Ok(false) => {}
+            Err(e) if !gone(&e) => return Err(e),
+            _ => return Ok(None),
+        },
+        _ => {}
     }
-    fields.nth(18)?.parse().ok()
+    Ok(Some(began))
+}
+
+/// Fields 3 and 22 of proc_pid_stat(5). The name before them may hold anything, parentheses too; what follows the last
+/// one is fixed.
+fn state_and_start(stat: &str) -> Option<(&str, u64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    Some((fields.next()?, fields.nth(18)?.parse().ok()?))
 }
 
 impl Slot {

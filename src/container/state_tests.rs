@@ -5,7 +5,7 @@ fn record(pid: u32) -> Record {
         oci_version: "1.0.2".into(),
         id: "c".into(),
         pid,
-        start_time: start_time(pid).unwrap_or(0),
+        start_time: start_time(pid).unwrap().unwrap_or(0),
         bundle: "/b".into(),
         rootfs: "/b/rootfs".into(),
         cgroup: "berth-test-none".into(),

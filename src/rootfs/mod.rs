@@ -28,9 +28,11 @@ pub use sources::{CgroupSource, Sources};
 use crate::errno::{OpContext, OpError};
 use crate::sys::mount::{self, Change, attr};
 use crate::sys::path::{c_path, open_in, open_plain};
-use std::ffi::CString;
+use crate::sys::procfs;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// An option of a file system: its name, and its value where it has one.
@@ -150,7 +152,7 @@ impl Rootfs {
     pub fn enter_by_chroot(self, propagation: u64) -> Result<(), OpError> {
         nix::unistd::fchdir(&self.root).op("enter", "the root file system")?;
         let own = nix::unistd::getcwd().op("find", "the root file system")?;
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").op("read", "/proc/self/mountinfo")?;
+        let mounts = procfs::read_bytes("/proc/self/mountinfo").op("read", "/proc/self/mountinfo")?;
         for at in beside(&mounts, &own) {
             // One that cannot be taken away is below another that was, or locked to a user namespace above.
             let _ = nix::mount::umount2(&at, nix::mount::MntFlags::MNT_DETACH);
@@ -181,17 +183,30 @@ impl AsFd for Rootfs {
 }
 
 /// Where the mounts of a mountinfo table are that are neither on the way to `own` nor below it; the last made first.
-fn beside(mountinfo: &str, own: &Path) -> Vec<PathBuf> {
-    let at = mountinfo.lines().filter_map(|line| Some(PathBuf::from(unescape(line.split(' ').nth(4)?))));
+fn beside(mountinfo: &[u8], own: &Path) -> Vec<PathBuf> {
+    let lines = mountinfo.split(|b| *b == b'\n');
+    let at = lines.filter_map(|line| Some(PathBuf::from(unescape(line.split(|b| *b == b' ').nth(4)?))));
     let mut found: Vec<PathBuf> = at.filter(|at| !own.starts_with(at) && !at.starts_with(own)).collect();
     found.reverse();
     found
 }
 
 /// A path of a mount table: blanks and backslashes are three octal digits there.
-fn unescape(text: &str) -> String {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    escapes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+fn unescape(text: &[u8]) -> OsString {
+    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = match rest {
+            [b'\\', b'0', b'4', b'0', after @ ..] => Some((b' ', after)),
+            [b'\\', b'0', b'1', b'1', after @ ..] => Some((b'\t', after)),
+            [b'\\', b'0', b'1', b'2', after @ ..] => Some((b'\n', after)),
+            [b'\\', b'1', b'3', b'4', after @ ..] => Some((b'\\', after)),
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        plain.push(byte);
+        rest = after;
+    }
+    OsString::from_vec(plain)
 }
 
 /// Dots separate, as in sysctl(8), unless the name holds slashes: then dots are part of a name (of a link).
@@ -218,7 +233,7 @@ mod tests {
     fn mounts_beside_the_root_are_neither_on_the_way_to_it_nor_below() {
         let line = |at: &str| format!("1 2 0:1 / {at} rw - tmpfs x rw\n");
         let table: String = ["/", "/proc", "/b", "/b/c", "/b/c/dev", "/b/cd", "/a\\040b"].map(line).concat();
-        let found = beside(&table, Path::new("/b/c"));
+        let found = beside(table.as_bytes(), Path::new("/b/c"));
         assert_eq!(found, ["/a b", "/b/cd", "/proc"].map(PathBuf::from));
     }
 

@@ -15,6 +15,7 @@ use crate::codec::{Codec, DecodeError, Reader};
 use crate::errno::{OpContext, OpError};
 use crate::rundir::{ContainerDirs, TaskDirs};
 use crate::struct_codec;
+use crate::sys::procfs;
 use crate::task::plan::{PLAN_VERSION, TaskPlan};
 use crate::task::view::{ExitRecord, TaskView};
 use std::fs::{self, File};
@@ -40,7 +41,7 @@ impl InitFact {
     /// The fact of the process `pid`, which must be alive and not reaped.
     pub fn of(pid: u32) -> Result<Self, OpError> {
         let path = format!("/proc/{pid}/stat");
-        let stat = fs::read_to_string(&path).op("read", &path)?;
+        let stat = procfs::read(&path).op("read", &path)?;
         let start_time =
             start_time(&stat).ok_or_else(|| OpError::new("read start time in", &path, io::ErrorKind::InvalidData))?;
         let path = "/proc/sys/kernel/random/boot_id";

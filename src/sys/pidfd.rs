@@ -37,6 +37,16 @@ pub fn descriptor(pidfd: impl AsFd, number: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(ours as i32) })
 }
 
+/// Has the ends of our children kept for us: a caller that ignores SIGCHLD hands that on over execve(2), and the kernel
+/// then reaps them by itself, so that nobody hears of them.
+pub fn keep_ended_children() -> io::Result<()> {
+    // SAFETY: sets a signal to its default, which runs no code of ours, and asks for no handler that was there before.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {

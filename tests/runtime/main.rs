@@ -17,6 +17,7 @@ mod hooks;
 mod images;
 mod labels;
 mod lifecycle;
+mod liveness;
 mod mounts;
 mod namespaces;
 mod net_devices;

@@ -3,6 +3,7 @@
 //! `probe notify MESSAGE` tells the service manager MESSAGE, as sd_notify(3) does.
 //! `probe call WIDTH:NUMBER[:ARGUMENT]... ...` makes system calls by number, of 64 bits or by the gate that 32-bit
 //! programs use, and prints a line for each: what the kernel gave back, an error as its negative number.
+//! `probe outlived` ends its first thread while another goes on until the process is killed.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
@@ -11,10 +12,13 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["notify", message] => notify(message),
+        ["outlived"] => outlived(),
         ["call", ref calls @ ..] => calls.iter().try_for_each(|text| report(text)).map_err(std::io::Error::other),
         // What images are tested with that need any program at all.
         [] => Ok(()),
-        _ => Err(std::io::Error::other("usage: probe notify MESSAGE | probe call WIDTH:NUMBER[:ARGUMENT]...")),
+        _ => Err(std::io::Error::other(
+            "usage: probe notify MESSAGE | probe outlived | probe call WIDTH:NUMBER[:ARGUMENT]...",
+        )),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +32,17 @@ fn main() -> ExitCode {
 fn notify(message: &str) -> std::io::Result<()> {
     let path = std::env::var_os("NOTIFY_SOCKET").ok_or_else(|| std::io::Error::other("NOTIFY_SOCKET is not set"))?;
     UnixDatagram::unbound()?.send_to(message.as_bytes(), path).map(drop)
+}
+
+fn outlived() -> std::io::Result<()> {
+    std::thread::Builder::new().spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    })?;
+    // Of this thread alone.
+    call(nix::libc::SYS_exit as u64, [0; 6]);
+    Ok(())
 }
 
 fn report(text: &str) -> Result<(), String> {
