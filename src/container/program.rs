@@ -24,7 +24,7 @@ use crate::sys::clone::close_all_but;
 use crate::sys::path::open_in;
 use crate::sys::{identity, sched};
 use nix::fcntl::OFlag;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, Gid, Uid};
 use std::convert::Infallible;
@@ -65,8 +65,15 @@ pub(super) fn prepare(
     early.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
     let held = caps::held();
     let given = caps::grantable(process.capabilities, held);
+    // As root, because an image may name a directory that its user may not enter (`/root`). A file system that knows no
+    // root of ours, as one over a network may, is asked again as the user.
+    let entered = directory(&process.cwd);
     identity(process, given, held).at(Stage::Identity)?;
-    directory(&process.cwd).at(Stage::Directory)?;
+    match entered {
+        Err(e) if e.errno() == Some(libc::EACCES) => directory(&process.cwd),
+        other => other,
+    }
+    .at(Stage::Directory)?;
     let program = find(process).at(Stage::Program)?;
     let handed_on = filter.filter(|filter| process.no_new_privileges && filter.listener.is_some());
     handed_on.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
@@ -106,13 +113,6 @@ fn limits(process: &Process) -> Result<(), OpError> {
     for limit in &process.rlimits {
         setrlimit(limit.resource, limit.soft, limit.hard)
             .op("set", format!("{:?}={}:{}", limit.resource, limit.soft, limit.hard))?;
-    }
-    // The soft limit is what select(2) can take; a runtime that raised its own does not hand that on.
-    if !process.rlimits.iter().any(|l| l.resource == Resource::RLIMIT_NOFILE) {
-        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
-        if soft > 1024 {
-            setrlimit(Resource::RLIMIT_NOFILE, 1024.min(hard), hard).op("set", "RLIMIT_NOFILE")?;
-        }
     }
     Ok(())
 }
@@ -203,9 +203,10 @@ pub(super) fn give_streams(streams: [BorrowedFd<'_>; 3], user: u32) -> Result<()
 
 /// Programs expect HOME. Without one in the environment it is that of the container's passwd file.
 fn home(process: &mut Process) -> Result<(), OpError> {
-    if process.env.iter().any(|e| e.to_bytes().starts_with(b"HOME=")) {
+    if process.env.iter().any(|e| e.to_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty())) {
         return Ok(());
     }
+    process.env.retain(|e| e.to_bytes() != b"HOME=");
     let root = open_root()?;
     let passwd = super::user::read(root.as_fd(), "/etc/passwd");
     let home = format!("HOME={}", super::user::home(process.uid, &passwd).unwrap_or("/"));

@@ -114,3 +114,39 @@ fn it_can_open_its_standard_output_by_name_whoever_it_is() {
     assert_eq!(bundle.sh("echo one > /dev/stdout; echo two > /proc/self/fd/1"), "one\ntwo");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn it_starts_in_a_directory_that_only_root_may_enter() {
+    let mut bundle = Bundle::new("rt-private");
+    let private = bundle.rootfs().join("private");
+    std::fs::create_dir(&private).unwrap();
+    std::fs::set_permissions(&private, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.config["process"]["cwd"] = json!("/private");
+    bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    assert_eq!(bundle.sh("pwd; id -u; ls 2>&1 | grep -o denied"), "/private\n1000\ndenied");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_home_that_is_empty_is_none() {
+    let mut bundle = Bundle::new("rt-home");
+    bundle.config["process"]["user"] = json!({"uid": 33, "gid": 34});
+    bundle.config["process"]["env"].as_array_mut().unwrap().push(json!("HOME="));
+    assert_eq!(bundle.sh("echo $HOME"), "/srv");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn it_keeps_the_callers_limit_of_open_files() {
+    let mut bundle = Bundle::new("rt-nofile");
+    bundle.script("ulimit -n").write();
+    let runtime = std::env::var_os("BERTH_TEST_RUNTIME").unwrap_or_else(|| berth_test_host::berth_runtime().into());
+    let mut command = bundle.host.command("prlimit");
+    command.arg("--nofile=3000:4000").arg(runtime).args(["--root", "/run/runtime", "run", "--bundle"]);
+    command.arg(bundle.dir()).arg("c").stdin(std::process::Stdio::null());
+    assert_eq!(berth_test_host::run(&mut command).trim_end(), "3000");
+    bundle.done();
+}
