@@ -37,7 +37,9 @@ impl Rootfs {
         let dev = make_dirs_in(&self.root, Path::new("/dev"), 0o755).op("open", "/dev")?;
         for (name, major, minor) in DEFAULT {
             let path = Path::new("/dev").join(name);
-            if !plan.devices.iter().any(|d| d.path == path) {
+            // What is mounted there is what the container is to have there.
+            let mounted = plan.mounts.iter().any(|m| m.destination == path);
+            if !mounted && !plan.devices.iter().any(|d| d.path == path) {
                 make_node(&dev, &path, SFlag::S_IFCHR, 0o666, (major, minor))?;
             }
         }

@@ -25,7 +25,11 @@ impl Rootfs {
         if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > MAX_VALUE)) {
             return self.mount_with_page(mount, &place);
         }
-        let context = FsContext::open(fs_type).op("open file system type", OsStr::from_bytes(fs_type.to_bytes()))?;
+        let context = FsContext::open(fs_type).op("open file system type", OsStr::from_bytes(fs_type.to_bytes()));
+        let context = match context {
+            Ok(context) => context,
+            Err(e) => return self.host_instead(mount, fs_type, &place, e),
+        };
         if !source.is_empty() {
             context.set(c"source", source).map_err(|e| refused(&context, at, e, c"source"))?;
         }

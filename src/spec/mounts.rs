@@ -172,9 +172,8 @@ fn attribute(name: &str) -> Option<(u64, bool)> {
         "exec" => (attr::NOEXEC, false),
         "noatime" => (attr::NOATIME, true),
         "strictatime" => (attr::STRICTATIME, true),
-        // All three mean the kernel's default, relatime.
-        "atime" | "relatime" | "nostrictatime" => (attr::ATIME, false),
-        "norelatime" => (attr::STRICTATIME, true),
+        // All of them mean the kernel's default, relatime: to go without it takes asking for another one.
+        "atime" | "relatime" | "norelatime" | "nostrictatime" => (attr::ATIME, false),
         "nodiratime" => (attr::NODIRATIME, true),
         "diratime" => (attr::NODIRATIME, false),
         "nosymfollow" => (attr::NOSYMFOLLOW, true),

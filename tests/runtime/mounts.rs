@@ -294,3 +294,12 @@ fn devices_of_the_document_replace_the_default_ones_and_a_fifo_is_one() {
     assert_eq!(said, expected);
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_mounted_over_a_default_device_stays_there() {
+    let mut bundle = Bundle::new("rt-over-device");
+    bundle.mount(json!({"destination": "/dev/random", "type": "bind", "source": "/dev/zero", "options": ["rbind"]}));
+    assert_eq!(bundle.sh("head -c 2 /dev/random | od -An -tx1; ls /dev/urandom"), " 00 00\n/dev/urandom");
+    bundle.done();
+}

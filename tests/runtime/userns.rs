@@ -259,3 +259,13 @@ fn devices_are_bound_again_where_dev_is_part_of_the_root() {
     }
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn with_the_hosts_network_it_has_the_hosts_sys() {
+    let mut bundle = remapped("rt-user-host-net");
+    without_namespace(&mut bundle, "network");
+    let said = bundle.sh("grep -c ' /sys sysfs ro,' /proc/mounts; cat /sys/class/net/lo/operstate");
+    assert_eq!(said, "1\nunknown");
+    bundle.done();
+}
