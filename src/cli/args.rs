@@ -137,7 +137,9 @@ impl Grammar {
                 found.help = true;
                 return Ok(());
             }
-            return Err(UsageError(format!("unknown option `{}`", OsStr::from_bytes(name).display())));
+            let bare = name.strip_prefix(b"-").and_then(|name| name.strip_prefix(b"-")).unwrap_or(&name[1..]);
+            let bare = OsStr::from_bytes(bare).display();
+            return Err(UsageError(format!("flag provided but not defined: -{bare}")));
         };
         let long = opt.long;
         if !opt.value.is_empty() {
@@ -149,8 +151,9 @@ impl Grammar {
             return Ok(());
         }
         match inline {
-            None | Some(b"true" | b"1") => found.flags.push(long),
-            Some(b"false" | b"0") => found.flags.retain(|f| *f != long),
+            // As strconv.ParseBool of Go has it, which callers are written for.
+            None | Some(b"true" | b"True" | b"TRUE" | b"t" | b"T" | b"1") => found.flags.push(long),
+            Some(b"false" | b"False" | b"FALSE" | b"f" | b"F" | b"0") => found.flags.retain(|f| *f != long),
             Some(_) => return Err(UsageError(format!("option --{long} is true or false"))),
         }
         Ok(())
@@ -219,6 +222,16 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Args, UsageError> {
         EXEC.parse(args.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_are_true_or_false_in_every_way_that_callers_write_it() {
+        for (text, expected) in [("--tty=T", true), ("--tty=True", true), ("-t=1", true), ("--tty=F", false)] {
+            assert_eq!(parse(&[text, "id", "sh"]).unwrap().flag("tty"), expected, "{text}");
+        }
+        assert!(parse(&["--tty=yes", "id", "sh"]).is_err());
+        let unknown = parse(&["--nope=1", "id"]).unwrap_err();
+        assert_eq!(unknown.to_string(), "flag provided but not defined: -nope");
     }
 
     #[test]

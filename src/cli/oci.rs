@@ -23,6 +23,9 @@ const DEFAULT_ROOT: &str = "/run/berth-runtime";
 pub(super) enum CliError {
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// The verb does not take what is said.
+    #[error(transparent)]
+    CommandLine(UsageError),
     /// There is no such verb.
     #[error("no help topic for '{0}': it is no command of berth-runtime")]
     UnknownVerb(String),
@@ -47,6 +50,7 @@ impl CliError {
     fn exit_code(&self, verb: &str) -> u8 {
         match self {
             Self::UnknownVerb(_) => 3,
+            Self::CommandLine(_) => 1,
             _ if verb == "exec" => 255,
             _ => 1,
         }
@@ -99,7 +103,7 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
         return help_verb(global.operands.get(1).filter(|_| !global.flag("help")));
     }
     let Some(grammar) = verbs::ALL.iter().find(|g| g.name == verb) else { return Err(no_verb(verb)) };
-    let args = grammar.parse(global.operands.iter().skip(1).cloned())?;
+    let args = grammar.parse(global.operands.iter().skip(1).cloned()).map_err(CliError::CommandLine)?;
     if args.help {
         return Ok(show_help(&help::verb(grammar)));
     }

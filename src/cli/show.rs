@@ -62,8 +62,7 @@ pub(super) fn list(table: &Table, args: &Args) -> Result<(), CliError> {
             // Deleted meanwhile, or being created.
             Err(StateError::Missing(_)) => {}
             // The others are there all the same.
-            Err(e @ StateError::Damaged { .. }) => table.warn(chain(&e)),
-            Err(e) => return Err(e.into()),
+            Err(e) => table.warn(chain(&e)),
         }
     }
     let found: Vec<State<'_>> =

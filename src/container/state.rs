@@ -40,10 +40,10 @@ const GATE_OPENS: u32 = 0o200;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The id cannot be a directory's name.
-    #[error("invalid container id `{0}`: letters, digits, `_`, `+`, `-` and `.` only, 1024 at most")]
+    #[error("invalid container ID format: `{0}` is to be of letters, digits, `_`, `+`, `-` and `.` only, 1024 at most")]
     InvalidId(String),
     /// There is one of that id.
-    #[error("container with id exists: `{0}`")]
+    #[error("container with given ID already exists: `{0}`")]
     Exists(String),
     /// There is none of that id.
     #[error("container does not exist: `{0}`")]
@@ -279,7 +279,9 @@ impl Table {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(OpError::new("list", self.root.display().to_string(), e).into()),
         };
-        let mut ids: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+        let dirs = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let names = dirs.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ids: Vec<String> = names.filter(|name| self.dir(name).is_ok()).collect();
         ids.sort();
         Ok(ids)
     }

@@ -1,14 +1,44 @@
 //! What is wrong with a document that is not even of the right shape, where it is worth more than a column of a line.
 
 use super::SpecError;
-use oci_spec::runtime::{Arch, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use oci_spec::runtime::{
+    Arch, LinuxNamespaceType, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, PosixRlimitType,
+};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The first word in the document's profile of system calls that means nothing. Only asked of a document that could not
-/// be read, so it costs nothing otherwise.
-pub(super) fn seccomp(json: &[u8]) -> Option<SpecError> {
+/// The first word that means nothing, of those that a person is most likely to have written. Only asked of a document
+/// that could not be read, so it costs nothing otherwise.
+pub(super) fn unknown_word(json: &[u8]) -> Option<SpecError> {
     let document: Value = serde_json::from_slice(json).ok()?;
+    let word = |list: &str, field: &str, known: fn(&Value) -> bool, problem: fn(&str) -> String| {
+        let items = document.pointer(list).and_then(Value::as_array);
+        let mut items = items.into_iter().flatten().enumerate();
+        items.find_map(|(i, item)| {
+            let name = item["type"].as_str().filter(|_| !known(&item["type"]))?;
+            Some(SpecError { field: format!("{field}[{i}].type"), problem: problem(name) })
+        })
+    };
+    let limit = word(
+        "/process/rlimits",
+        "process.rlimits",
+        |name| PosixRlimitType::deserialize(name).is_ok(),
+        |name| format!("wrong rlimit value: {name}"),
+    );
+    let namespace = || {
+        word(
+            "/linux/namespaces",
+            "linux.namespaces",
+            |name| LinuxNamespaceType::deserialize(name).is_ok(),
+            |name| format!("namespace `{name}` does not exist"),
+        )
+    };
+    limit.or_else(namespace).or_else(|| seccomp(&document))
+}
+
+/// The first word in the document's profile of system calls that means nothing.
+fn seccomp(document: &Value) -> Option<SpecError> {
     let profile = document.pointer("/linux/seccomp")?;
     let field = |name: String| format!("linux.seccomp.{name}");
     let list = |of: &Value, name: &str| of[name].as_array().cloned().unwrap_or_default();

@@ -127,7 +127,7 @@ pub struct Device {
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
     let document: Document = match serde_json::from_slice(json) {
         Ok(document) => document,
-        Err(e) => return explain::seccomp(json).map_or_else(|| refuse("document", e.to_string()), Err),
+        Err(e) => return explain::unknown_word(json).map_or_else(|| refuse("document", e.to_string()), Err),
     };
     check(document)
 }

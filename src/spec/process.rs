@@ -174,6 +174,9 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
     {
         return refuse("process.oomScoreAdj", format!("got {adj}, it goes from -1000 to 1000"));
     }
+    if let Some(entry) = process.env.iter().find(|entry| !entry.contains('=')) {
+        return refuse("process.env", format!("`{entry}` is no NAME=VALUE"));
+    }
     let (capabilities, unknown_capabilities) = capabilities(&process.capabilities.unwrap_or_default());
     let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     Ok(Process {

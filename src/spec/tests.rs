@@ -51,6 +51,16 @@ fn what_cannot_be_carried_out_is_refused_by_field() {
 }
 
 #[test]
+fn words_that_mean_nothing_are_named_where_they_stand() {
+    let e = document(|d| d["process"]["rlimits"] = json!([{"type": "RLIMIT_FOO", "soft": 1, "hard": 1}])).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: process.rlimits[0].type: wrong rlimit value: RLIMIT_FOO");
+    let e = document(|d| d["linux"]["namespaces"][1] = json!({"type": "foo"})).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: linux.namespaces[1].type: namespace `foo` does not exist");
+    let e = document(|d| d["process"]["env"] = json!(["A=1", "B"])).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: process.env: `B` is no NAME=VALUE");
+}
+
+#[test]
 fn the_last_word_on_a_mount_option_counts() {
     let plan = document(|d| {
         d["mounts"] = json!([{"destination": "/m", "type": "tmpfs", "source": "t",

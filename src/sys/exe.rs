@@ -7,7 +7,7 @@
 //! it nobody can write, no path leads to it, and being no part of any mount namespace it cannot be made writable again.
 //!
 //! Cheaper than a sealed copy in memory (the pages are those of the file), and without state: a process sees from its own
-//! mount whether it has been done. A process that runs from elsewhere exchanges its mappings ([`remap`](super::remap)),
+//! mount whether it has been done. A process that runs from elsewhere exchanges its mappings ([`remap`]),
 //! and where the kernel does not let it, it executes the file again.
 
 use super::mount::{self, Change, attr};

@@ -218,9 +218,9 @@ fn waiting_for_readiness_can_be_interrupted_and_leaves_nothing() {
     bundle.script("sleep 1000").write();
     let mut command = bundle.runtime();
     command.args(["run", "--detach", "--bundle"]).arg(bundle.dir()).arg("c").env("NOTIFY_SOCKET", &path);
-    let errors = std::fs::File::create(bundle.host.dir().join("errors")).unwrap();
+    let errors = File::create(bundle.host.dir().join("errors")).unwrap();
     let mut running = bundle.host.spawn(command.stdout(Stdio::null()).stderr(errors));
-    berth_test_host::eventually("the program to run", PATIENCE, || {
+    eventually("the program to run", PATIENCE, || {
         let state = bundle.verb(&["state", "c"]);
         (state.code == 0 && state.stdout.contains("\"running\"")).then_some(())
     });
@@ -464,5 +464,18 @@ fn a_damaged_record_is_told_of_and_hides_no_other_container() {
         assert!(said.stderr.contains("warning: read the state of container `b`"), "{}", said.stderr);
     }
     std::fs::remove_dir_all(damaged).unwrap();
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_else_lies_in_the_table_hides_no_container() {
+    let mut bundle = Bundle::new("rt-stray");
+    bundle.started();
+    std::fs::write(bundle.host.outside("/run/runtime/stray"), "").unwrap();
+    std::fs::create_dir(bundle.host.outside("/run/runtime/a b")).unwrap();
+    assert_eq!(bundle.verb(&["list", "--quiet"]).ok(), "c");
+    std::fs::remove_file(bundle.host.outside("/run/runtime/stray")).unwrap();
+    std::fs::remove_dir(bundle.host.outside("/run/runtime/a b")).unwrap();
     bundle.done();
 }

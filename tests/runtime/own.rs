@@ -382,7 +382,10 @@ fn options_may_come_after_the_id_and_help_is_there_for_every_verb() {
     for verb in verbs {
         assert!(bundle.verb(&[verb, "--help"]).ok().contains(&format!("berth-runtime {verb} - ")), "{verb}");
         assert_eq!(bundle.verb(&[verb, "-h"]).ok(), bundle.verb(&["help", verb]).ok());
-        assert_eq!(bundle.verb(&[verb, "--no-such-option"]).stderr, "berth-runtime: unknown option `--no-such-option`");
+        assert_eq!(
+            bundle.verb(&[verb, "--no-such-option"]).stderr,
+            "berth-runtime: flag provided but not defined: -no-such-option"
+        );
     }
     assert!(bundle.verb(&["--version"]).ok().contains("\nspec: 1."));
     bundle.assert_clean();
