@@ -101,3 +101,22 @@ pub(crate) fn dbus(bytes: &[u8]) {
         assert!(whole >= FIXED, "a message holds its own header");
     }
 }
+
+/// The value of an annotation that is a property of a unit: an error that names the annotation, or a property that can be
+/// written into a message.
+pub(crate) fn annotations(bytes: &[u8]) {
+    use berth_runtime::systemd::annotations::{PREFIX, properties};
+    use berth_runtime::systemd::message::{Body, FIXED, Target, call, length};
+    let text = String::from_utf8_lossy(bytes);
+    for name in ["Property", "TimeoutStopSec", &text] {
+        let key = format!("{PREFIX}{name}");
+        match properties(&[(key, text.clone().into_owned())].into()) {
+            Err(e) => assert!(e.field.starts_with("annotations[") && !e.problem.is_empty(), "{e:?}"),
+            Ok(found) => {
+                let target = Target { destination: None, path: "/", interface: "a.b" };
+                let message = call(1, &target, "M", &Body::default().properties(&found));
+                assert_eq!(length(&message[..FIXED]), Ok(message.len()), "{found:?}");
+            }
+        }
+    }
+}

@@ -30,6 +30,9 @@ const INDEX: &[u8] = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.ima
 "application/vnd.oci.image.manifest.v1+json","size":7,"digest":
 "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","platform":{"architecture":"amd64","os":"linux"}}]}"#;
 
+const ANNOTATION: &[u8] = br#"@as ['a.service', "b\"\u00e4.mount", '']"#;
+const NUMBER: &[u8] = b"double -12.5e+3";
+
 const ACCOUNTS: &[u8] = b"web:logs\0root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n\0web:x:34:\nlogs:x:4:web\n";
 
 proptest! {
@@ -62,6 +65,13 @@ proptest! {
     #[test]
     fn a_message_of_dbus_is_one_or_an_error(bytes in vec(prop_oneof![Just(0), Just(1), Just(b'l'), any::<u8>()], 0..200)) {
         targets::dbus(&bytes);
+    }
+
+    #[test]
+    fn an_annotation_is_a_property_or_an_error(
+        bytes in prop_oneof![vec(any::<u8>(), 0..100), almost(ANNOTATION), almost(NUMBER)],
+    ) {
+        targets::annotations(&bytes);
     }
 
     #[test]

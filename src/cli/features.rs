@@ -5,6 +5,7 @@
 use super::oci::CliError;
 use super::show::print;
 use crate::spec::{HookKind, MEMORY_FLAGS, MEMORY_MODES};
+use crate::systemd::annotations::PREFIX;
 use serde_json::json;
 
 /// `features`: what this runtime knows, whatever the machine lacks.
@@ -51,7 +52,7 @@ pub(super) fn features() -> Result<(), CliError> {
             "netDevices": {"enabled": true}
         },
         "annotations": {},
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": [PREFIX]
     }));
     Ok(())
 }

@@ -7,12 +7,12 @@ use super::hooks::HookError;
 use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::notify;
-use super::scope::{self, Scope};
+use super::scope::{self, Scope, Wanted};
 use super::state::{Record, Slot, StateError, Table};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::spec::{self, Plan};
-use crate::systemd::{self, Unit};
+use crate::systemd;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::ffi::CString;
@@ -148,12 +148,12 @@ pub(super) fn create_in(
     c: &Create<'_>,
     ends: Ends<'_>,
 ) -> Result<Created, VerbError> {
-    let (group, unit) = match scope::place(plan, c.id, c.systemd) {
+    let (group, wanted) = match scope::place(plan, c.id, c.systemd) {
         Ok(place) => place,
         Err(e) => return Err(undo(slot, None, e)),
     };
     let mut record = new_record(plan, bundle, c, &group);
-    let created = make(&slot, &mut record, plan, c, (&group, unit), ends);
+    let created = make(&slot, &mut record, plan, c, (&group, wanted), ends);
     match created {
         Ok(launched) => Ok(Created { slot, launched, group, record }),
         Err(e) => {
@@ -169,15 +169,15 @@ fn make(
     record: &mut Record,
     plan: &Plan,
     c: &Create<'_>,
-    (group, unit): (&Group, Option<Unit>),
+    (group, wanted): (&Group, Option<Wanted>),
     ends: Ends<'_>,
 ) -> Result<Launched, VerbError> {
-    record.unit = unit.as_ref().map(|unit| unit.name.clone());
+    record.unit = wanted.as_ref().map(|wanted| wanted.unit.name.clone());
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
     slot.write(record)?;
-    let scope = match unit {
+    let scope = match wanted {
         // One that cannot be started may be another's, and is not ours to stop.
-        Some(unit) => Some(Scope::start(&unit, c.id, plan, group).inspect_err(|_| record.unit = None)?),
+        Some(wanted) => Some(Scope::start(&wanted, c.id, plan, group).inspect_err(|_| record.unit = None)?),
         None => None,
     };
     group.create()?;

@@ -7,14 +7,24 @@ use crate::errno::{OpContext, OpError};
 use crate::spec::{Plan, Resources, SpecError};
 use crate::sys::clone::{Child, CloneArgs, clone};
 use crate::sys::pidfd;
-use crate::systemd::{self, Interface, Start, Unit};
+use crate::systemd::message::Property;
+use crate::systemd::{self, Interface, Start, Unit, annotations};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// A unit that systemd is to be asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Its names.
+    pub(super) unit: Unit,
+    /// What the document's annotations say of it.
+    annotated: Vec<Property>,
+}
+
 /// The group of a new container and, with `systemd`, the unit that it is to be the group of.
-pub(super) fn place(plan: &Plan, id: &str, systemd: bool) -> Result<(Group, Option<Unit>), VerbError> {
+pub(super) fn place(plan: &Plan, id: &str, systemd: bool) -> Result<(Group, Option<Wanted>), VerbError> {
     if !systemd {
         let path = cgroup_path(plan, id);
         return Ok((own(group(&path)?.with_limits_of(&plan.resources), &path)?, None));
@@ -23,9 +33,10 @@ pub(super) fn place(plan: &Plan, id: &str, systemd: bool) -> Result<(Group, Opti
         let wrong = SpecError { field: "linux.cgroupsPath".into(), problem: e.to_string() };
         VerbError::Launch(wrong.into())
     })?;
+    let annotated = annotations::properties(&plan.annotations).map_err(|e| VerbError::Launch(e.into()))?;
     // systemd knows by its own hierarchy who is in a unit.
     let group = group(&unit.group())?.with_limits_of(&plan.resources).with([Controller::Systemd]);
-    Ok((own(group, Path::new(&unit.name))?, Some(unit)))
+    Ok((own(group, Path::new(&unit.name))?, Some(Wanted { unit, annotated })))
 }
 
 /// `group`, which is called `name`, if the container can have it to itself: below the root, and without processes. Asked
@@ -83,7 +94,8 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Has systemd start the unit.
-    pub(super) fn start(unit: &Unit, id: &str, plan: &Plan, group: &Group) -> Result<Self, OpError> {
+    pub(super) fn start(wanted: &Wanted, id: &str, plan: &Plan, group: &Group) -> Result<Self, OpError> {
+        let unit = &wanted.unit;
         let placeholder = if unit.is_slice() { None } else { Some(wait_for_nothing()?) };
         let mut scope = Self { unit: unit.name.clone(), placeholder, first: plan.resources.clone(), late: None };
         if scope.first.pids == Some(1) {
@@ -97,6 +109,7 @@ impl Scope {
             resources: &scope.first,
             devices: &super::resources::rules(&plan.resources.devices),
             interface: interface(group),
+            annotated: &wanted.annotated,
         })?;
         Ok(scope)
     }

@@ -26,6 +26,8 @@ pub enum Value {
     Text(String),
     /// `b`
     Bool(bool),
+    /// `i`
+    I32(i32),
     /// `u`
     U32(u32),
     /// `t`
@@ -45,6 +47,7 @@ impl Value {
         match self {
             Self::Text(_) => "s",
             Self::Bool(_) => "b",
+            Self::I32(_) => "i",
             Self::U32(_) => "u",
             Self::U64(_) => "t",
             Self::Texts(_) => "as",
@@ -173,6 +176,10 @@ fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Text(text) => put_text(out, text),
         Value::Bool(value) => put_u32(out, (*value).into()),
+        Value::I32(n) => {
+            align(out, 4);
+            out.extend_from_slice(&n.to_le_bytes());
+        }
         Value::U32(n) => put_u32(out, *n),
         Value::U64(n) => {
             align(out, 8);
@@ -391,14 +398,16 @@ mod tests {
             ("B".to_owned(), Value::Bool(true)),
             ("Us".to_owned(), Value::U32s(vec![7])),
             ("Max".to_owned(), Value::U64(u64::MAX)),
+            ("I".to_owned(), Value::I32(-2)),
         ];
         let body = Body::default().properties(&properties);
         #[rustfmt::skip]
         let expected = [
-            0x40, 0, 0, 0, 0, 0, 0, 0,
+            0x50, 0, 0, 0, 0, 0, 0, 0,
             1, 0, 0, 0, b'B', 0, 1, b'b', 0, 0, 0, 0, 1, 0, 0, 0,
             2, 0, 0, 0, b'U', b's', 0, 2, b'a', b'u', 0, 0, 4, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0,
             3, 0, 0, 0, b'M', b'a', b'x', 0, 1, b't', 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255,
+            1, 0, 0, 0, b'I', 0, 1, b'i', 0, 0, 0, 0, 254, 255, 255, 255,
         ];
         assert_eq!(body.bytes[..24], expected[..24]);
         assert_eq!((body.signature.as_str(), &body.bytes[24..]), ("a(sv)", &expected[24..]));

@@ -10,10 +10,13 @@
 //! its last one. The container's init can only be made once the group is there, so that a placeholder comes first, and
 //! goes when the init is in.
 //!
-//! `message` is the protocol's bytes and pure, as are `name` and `properties`; `bus` speaks it on a blocking socket, to
-//! one peer, one call at a time. There is no thread and no event loop, so that a process that speaks it can clone.
+//! `message` is the protocol's bytes and pure, as are `name`, `properties`, and `annotations` with the `gvariant` texts in
+//! them; `bus` speaks it on a blocking socket, to one peer, one call at a time. There is no thread and no event loop, so
+//! that a process that speaks it can clone.
 
+pub mod annotations;
 mod bus;
+pub mod gvariant;
 pub mod message;
 mod name;
 mod properties;
@@ -24,6 +27,7 @@ pub use properties::Interface;
 use crate::errno::OpError;
 use crate::spec::{DeviceRule, Resources};
 use bus::Manager;
+use message::Property;
 
 /// A unit to start.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Start<'a> {
     pub devices: &'a [DeviceRule],
     /// The machine's control groups.
     pub interface: Interface,
+    /// What the document's annotations add, or say otherwise.
+    pub annotated: &'a [Property],
 }
 
 /// Has systemd make a unit and its group, and returns when they are there.
@@ -47,6 +53,8 @@ pub fn start(s: &Start<'_>) -> Result<(), OpError> {
     let mut all = properties::of_new(s.unit, s.id, s.pid, s.interface);
     all.extend(properties::of_limits(s.resources, s.interface));
     all.extend(properties::of_devices(s.devices, s.interface));
+    // Of two properties with the same name systemd takes the last.
+    all.extend_from_slice(s.annotated);
     Manager::connect()?.start(&s.unit.name, &all)
 }
 

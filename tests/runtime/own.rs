@@ -479,6 +479,7 @@ fn features_are_those_of_the_specifications_document() {
     {
         assert!(!features[key].is_null(), "{key}");
     }
+    assert_eq!(features["potentiallyUnsafeConfigAnnotations"], serde_json::json!(["org.systemd.property."]));
     let parts = [
         "namespaces",
         "capabilities",

@@ -46,6 +46,11 @@ impl Container {
         Self { dir, id: id.to_owned(), config }
     }
 
+    fn annotated(mut self, name: &str, value: &str) -> Self {
+        self.config["annotations"][format!("org.systemd.property.{name}")] = json!(value);
+        self
+    }
+
     fn limited(mut self, key: &str, value: Value) -> Self {
         self.config["linux"]["resources"][key] = value;
         self
@@ -159,6 +164,58 @@ fn a_path_that_names_no_unit_is_refused() {
     {
         let said = Container::new("refused", path, "true").verb(&["create"]);
         assert!(!said.ok && said.text.contains(words), "{path}: {}", said.text);
+    }
+}
+
+#[test]
+#[ignore = "needs systemd with berth's units"]
+fn annotations_are_properties_of_the_scope() {
+    // The first two as podman writes them. The weight is one that the limits give as well.
+    let container = Container::new("annotated", "", FOREVER)
+        .limited("cpu", json!({"shares": 512}))
+        .annotated("KillSignal", "15")
+        .annotated("TimeoutStopUSec", "uint64 10000000")
+        .annotated("RuntimeMaxSec", "3600.5")
+        .annotated("CollectMode", "'inactive-or-failed'")
+        .annotated("SendSIGHUP", "true")
+        .annotated("After", "['local-fs.target']")
+        .annotated("AllowedCPUs", "[byte 0x01]")
+        .annotated("CPUWeight", "uint64 77");
+    container.ok(&["create"]);
+    container.ok(&["start"]);
+    let unit = "berth-annotated.scope";
+    for (property, value) in [
+        ("KillSignal", "15"),
+        ("TimeoutStopUSec", "10s"),
+        ("RuntimeMaxUSec", "1h 500ms"),
+        ("CollectMode", "inactive-or-failed"),
+        ("SendSIGHUP", "yes"),
+        ("AllowedCPUs", "0"),
+        ("CPUWeight", "77"),
+    ] {
+        assert_eq!(show(unit, property), value, "{property}");
+    }
+    let after = show(unit, "After");
+    assert!(after.split(' ').any(|name| name == "local-fs.target"), "{after}");
+    container.ok(&["delete", "--force"]);
+    assert_gone(unit, &format!("system.slice/{unit}"));
+}
+
+#[test]
+#[ignore = "needs systemd with berth's units"]
+fn annotations_that_cannot_be_properties_leave_nothing() {
+    for (name, value, words) in [
+        ("TimeoutStopUSec", "uint64 x", "annotations[org.systemd.property.TimeoutStopUSec]"),
+        ("Kill-Signal", "15", "annotations[org.systemd.property.Kill-Signal]"),
+        ("Slice", "'other.slice'", "annotations[org.systemd.property.Slice]"),
+        // What only systemd can know is its own to say; of a wrong type it does not say whose.
+        ("NoSuchProperty", "15", "NoSuchProperty"),
+        ("KillSignal", "'TERM'", "set unit properties"),
+    ] {
+        let said = Container::new("misannotated", "", "true").annotated(name, value).verb(&["create"]);
+        assert!(!said.ok && said.text.contains(words), "{name}: {}", said.text);
+        assert_gone("berth-misannotated.scope", "system.slice/berth-misannotated.scope");
+        assert!(!Path::new("/run/scope-tests/misannotated").exists(), "{name}");
     }
 }
 
