@@ -18,9 +18,10 @@ const BUS: Target<'_> = Target {
     path: "/org/freedesktop/DBus",
     interface: "org.freedesktop.DBus",
 };
-const JOBS: &str = "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+                    interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
 
-/// How long systemd may take for a job.
+/// How long systemd may take for a job, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest line of the handshake.
 const MAX_LINE: usize = 1024;
@@ -40,6 +41,8 @@ pub(super) struct Manager {
     serial: u32,
     /// On a bus it has to be named.
     destination: Option<&'static str>,
+    /// Its name on the bus, where every user of the machine may send signals.
+    owner: String,
     /// Jobs that ended, with their results, since a call began to wait.
     ended: Vec<(String, String)>,
 }
@@ -58,10 +61,12 @@ impl Manager {
             },
         };
         stream.set_read_timeout(Some(PATIENCE)).op("wait for", "systemd")?;
-        let mut manager = Self { stream, serial: 0, destination, ended: Vec::new() };
+        let mut manager = Self { stream, serial: 0, destination, owner: String::new(), ended: Vec::new() };
         manager.authenticate().op("authenticate to", "systemd")?;
         if destination.is_some() {
             manager.ask(&BUS, "Hello", &Body::default())?;
+            let owner = manager.ask(&BUS, "GetNameOwner", &Body::default().text(MANAGER))?;
+            manager.owner = owner.into_iter().next().unwrap_or_default();
             manager.ask(&BUS, "AddMatch", &Body::default().text(JOBS))?;
             manager.call("Subscribe", &Body::default())?;
         }
@@ -98,11 +103,12 @@ impl Manager {
         message::parse(&bytes).map_err(bad)
     }
 
-    /// Receives a message, and keeps it when it tells of a job's end.
+    /// Receives a message, and keeps it when the manager tells of a job's end by it.
     fn hear(&mut self) -> io::Result<Message> {
         let message = self.receive()?;
-        if let Message::Signal(name, texts) = &message
+        if let Message::Signal(sender, name, texts) = &message
             && name == "JobRemoved"
+            && (self.destination.is_none() || *sender == self.owner)
             && let [job, _, result, ..] = texts.as_slice()
         {
             self.ended.push((job.clone(), result.clone()));
@@ -113,7 +119,11 @@ impl Manager {
     fn ask(&mut self, target: &Target<'_>, member: &'static str, body: &Body) -> Result<Vec<String>, OpError> {
         self.serial += 1;
         self.stream.write_all(&message::call(self.serial, target, member, body)).op("ask systemd for", member)?;
+        let deadline = Instant::now() + PATIENCE;
         loop {
+            if Instant::now() >= deadline {
+                return Err(io::Error::from(ErrorKind::TimedOut)).op("hear from systemd about", member);
+            }
             match self.hear().op("hear from systemd about", member)? {
                 Message::Reply(serial, texts) if serial == self.serial => return Ok(texts),
                 Message::Error(serial, name, text) if serial == self.serial => {

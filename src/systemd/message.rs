@@ -17,6 +17,7 @@ const MEMBER: u8 = 3;
 const ERROR_NAME: u8 = 4;
 const REPLY_SERIAL: u8 = 5;
 const DESTINATION: u8 = 6;
+const SENDER: u8 = 7;
 const SIGNATURE: u8 = 8;
 
 /// A value of one of the types that properties of units have.
@@ -215,8 +216,8 @@ pub enum Message {
     Reply(u32, Vec<String>),
     /// The call of that number failed: name of the error, and what the other end says of it.
     Error(u32, String, String),
-    /// A signal: its name, its texts and object paths.
-    Signal(String, Vec<String>),
+    /// A signal: who on the bus sent it, its name, its texts and object paths.
+    Signal(String, String, Vec<String>),
     /// A call, of something that nobody here has.
     Call,
 }
@@ -241,6 +242,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
     }
     reader.at = 12;
     let (mut signature, mut member, mut error, mut reply) = (String::new(), String::new(), String::new(), 0);
+    let mut sender = String::new();
     let end = reader.u32()? as usize + FIXED;
     while reader.at < end {
         reader.align(8)?;
@@ -248,6 +250,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         match (code, reader.signature()?.as_str()) {
             (SIGNATURE, "g") => signature = reader.signature()?,
             (MEMBER, "s") => member = reader.text()?,
+            (SENDER, "s") => sender = reader.text()?,
             (ERROR_NAME, "s") => error = reader.text()?,
             (REPLY_SERIAL, "u") => reply = reader.u32()?,
             (_, "s" | "o") => drop(reader.text()?),
@@ -264,7 +267,7 @@ pub fn parse(bytes: &[u8]) -> Result<Message, Malformed> {
         1 => Message::Call,
         2 => Message::Reply(reply, reader.texts(&signature)?),
         3 => Message::Error(reply, error, reader.texts(&signature)?.into_iter().next().unwrap_or_default()),
-        4 => Message::Signal(member, reader.texts(&signature)?),
+        4 => Message::Signal(sender, member, reader.texts(&signature)?),
         _ => return Err(Malformed("it is of an unknown kind")),
     })
 }
@@ -420,10 +423,10 @@ mod tests {
         let error = incoming(3, &[(ERROR_NAME, "s", "org.NoSuchUnit")], 7, "s", &["it is not there"]);
         let expected = Message::Error(7, "org.NoSuchUnit".into(), "it is not there".into());
         assert_eq!(parse(&error), Ok(expected));
-        let signal =
-            incoming(4, &[(MEMBER, "s", "JobRemoved"), (PATH, "o", "/x")], 0, "oss", &["/j", "u.scope", "done"]);
+        let header = [(MEMBER, "s", "JobRemoved"), (PATH, "o", "/x"), (SENDER, "s", ":1.7")];
+        let signal = incoming(4, &header, 0, "oss", &["/j", "u.scope", "done"]);
         let texts = ["/j", "u.scope", "done"].map(str::to_owned).to_vec();
-        assert_eq!(parse(&signal), Ok(Message::Signal("JobRemoved".into(), texts)));
+        assert_eq!(parse(&signal), Ok(Message::Signal(":1.7".into(), "JobRemoved".into(), texts)));
     }
 
     #[test]
