@@ -175,6 +175,7 @@ fn kernel(plan: &Plan, rootfs: &Rootfs) -> Result<(), OpError> {
 fn conceal(plan: &Plan, rootfs: Rootfs, no_pivot: bool) -> Result<(), OpError> {
     rootfs.mask(&plan.masked_paths)?;
     rootfs.protect(&plan.readonly_paths)?;
+    rootfs.check_kernels(plan)?;
     rootfs.make_readonly(plan.root_readonly)?;
     match no_pivot {
         false => rootfs.enter(plan.root_propagation),

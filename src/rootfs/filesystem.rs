@@ -1,5 +1,6 @@
 //! File systems made new for a container: proc, sysfs, tmpfs, devpts, mqueue and whatever else the kernel has.
 
+use super::made::Attached;
 use super::tree::change_attributes;
 use super::{FsOption, Rootfs, clone_host_path, copy_up};
 use crate::errno::{OpContext, OpError};
@@ -8,7 +9,7 @@ use crate::sys::mount::{self, Change, FsContext, attr};
 use crate::sys::path::{Kind, Place, c_path, open_in};
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -16,19 +17,19 @@ use std::path::Path;
 const MAX_VALUE: usize = 255;
 
 impl Rootfs {
-    pub(super) fn mount_file_system(&self, mount: &Mount) -> Result<OwnedFd, OpError> {
+    pub(super) fn mount_file_system(&self, mount: &Mount) -> Result<Attached, OpError> {
         let at = &mount.destination;
         let MountKind::FileSystem { fs_type, source, options, inherit_mode } = &mount.kind else {
             return Err(io::Error::from_raw_os_error(libc::EINVAL)).op("mount at", at);
         };
         let place = self.place(mount, Kind::Directory)?;
         if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > MAX_VALUE)) {
-            return self.mount_with_page(mount, &place);
+            return self.mount_with_page(mount, place);
         }
         let context = FsContext::open(fs_type).op("open file system type", OsStr::from_bytes(fs_type.to_bytes()));
         let context = match context {
             Ok(context) => context,
-            Err(e) => return self.host_instead(mount, fs_type, &place, e),
+            Err(e) => return host_instead(mount, fs_type, place, e),
         };
         if !source.is_empty() {
             context.set(c"source", source).map_err(|e| refused(&context, at, e, c"source"))?;
@@ -46,7 +47,7 @@ impl Rootfs {
         }
         let tree = match context.mount(mount.change.set) {
             Ok(tree) => tree,
-            Err(e) => return self.host_instead(mount, fs_type, &place, refused(&context, at, e, fs_type)),
+            Err(e) => return host_instead(mount, fs_type, place, refused(&context, at, e, fs_type)),
         };
         if mount.copy_up {
             let owner = !options.iter().any(|(name, _)| matches!(name.to_bytes(), b"uid" | b"gid"));
@@ -56,32 +57,11 @@ impl Rootfs {
             change_attributes(&tree, change, at)?;
         }
         mount::attach(&tree, place.handle.as_fd()).op("mount at", at)?;
-        Ok(tree)
-    }
-
-    /// A container in a user namespace that shares the host's network may not mount a sysfs, which shows the network's
-    /// devices: it gets the host's, which its mounts were locked by. The same holds for message queues and IPC.
-    fn host_instead(&self, mount: &Mount, fs_type: &CStr, place: &Place, refused: OpError) -> Result<OwnedFd, OpError> {
-        let host = match fs_type.to_bytes() {
-            b"sysfs" => Path::new("/sys"),
-            b"mqueue" => Path::new("/dev/mqueue"),
-            _ => return Err(refused),
-        };
-        if refused.errno() != Some(libc::EPERM) {
-            return Err(refused);
-        }
-        // The refusal of the file system is the one to tell.
-        let Ok(tree) = clone_host_path(host, true) else { return Err(refused) };
-        let all = Change { propagation: libc::MS_SLAVE, recursive: true, ..mount.change };
-        for change in [all, mount.change_recursive] {
-            change_attributes(&tree, change, &mount.destination)?;
-        }
-        mount::attach(&tree, place.handle.as_fd()).op("bind mount at", &mount.destination)?;
-        Ok(tree)
+        Ok(Attached { tree, at: place.path })
     }
 
     /// By mount(2), whose options take a page: an overlay names directories with paths of any length.
-    fn mount_with_page(&self, mount: &Mount, place: &Place) -> Result<OwnedFd, OpError> {
+    fn mount_with_page(&self, mount: &Mount, place: Place) -> Result<Attached, OpError> {
         let at = &mount.destination;
         let MountKind::FileSystem { fs_type, source, options, .. } = &mount.kind else {
             return Err(io::Error::from_raw_os_error(libc::EINVAL)).op("mount at", at);
@@ -102,8 +82,29 @@ impl Rootfs {
         for change in [Change { set: 0, clear: 0, ..mount.change }, mount.change_recursive] {
             change_attributes(&tree, change, at)?;
         }
-        Ok(tree)
+        Ok(Attached { tree, at: place.path })
     }
+}
+
+/// A container in a user namespace that shares the host's network may not mount a sysfs, which shows the network's
+/// devices: it gets the host's, which its mounts were locked by. The same holds for message queues and IPC.
+fn host_instead(mount: &Mount, fs_type: &CStr, place: Place, refused: OpError) -> Result<Attached, OpError> {
+    let host = match fs_type.to_bytes() {
+        b"sysfs" => Path::new("/sys"),
+        b"mqueue" => Path::new("/dev/mqueue"),
+        _ => return Err(refused),
+    };
+    if refused.errno() != Some(libc::EPERM) {
+        return Err(refused);
+    }
+    // The refusal of the file system is the one to tell.
+    let Ok(tree) = clone_host_path(host, true) else { return Err(refused) };
+    let all = Change { propagation: libc::MS_SLAVE, recursive: true, ..mount.change };
+    for change in [all, mount.change_recursive] {
+        change_attributes(&tree, change, &mount.destination)?;
+    }
+    mount::attach(&tree, place.handle.as_fd()).op("bind mount at", &mount.destination)?;
+    Ok(Attached { tree, at: place.path })
 }
 
 /// Sets one option of a file system.

@@ -3,6 +3,7 @@
 use super::{Rootfs, clone_host_path, is_directory};
 use crate::errno::{OpContext, OpError};
 use crate::sys::mount::{self, Change, FsContext, attr};
+use crate::sys::path::open_in;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -28,10 +29,15 @@ impl Rootfs {
         Ok(())
     }
 
-    /// Opens a path that is to be hidden or protected. Kernels differ in what they have; a path through a file (ENOTDIR)
-    /// is not there either.
+    /// Opens a path that is to be hidden or protected, one below /proc or /sys in the file system that was mounted there.
+    /// Kernels differ in what they have; a path through a file (ENOTDIR) is not there either.
     fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
-        match self.open(path, libc::O_PATH) {
+        let found = match self.kernels(path) {
+            // Its root for an empty way.
+            Some((root, below)) => open_in(root, &Path::new("/").join(below), libc::O_PATH, 0),
+            None => self.open(path, libc::O_PATH),
+        };
+        match found {
             Ok(target) => Ok(Some(target)),
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
             Err(e) => Err(e),

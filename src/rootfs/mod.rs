@@ -18,6 +18,7 @@ mod copy_up;
 mod devices;
 mod filesystem;
 mod hide;
+mod made;
 pub mod overlay;
 mod owners;
 mod sources;
@@ -29,6 +30,7 @@ use crate::errno::{OpContext, OpError};
 use crate::sys::mount::{self, Change, attr};
 use crate::sys::path::{c_path, open_in, open_plain};
 use crate::sys::procfs;
+use made::Made;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -76,8 +78,7 @@ pub fn isolate() -> Result<(), OpError> {
 #[derive(Debug)]
 pub struct Rootfs {
     root: OwnedFd,
-    /// Mounts that become read-only when everything is in place.
-    readonly_last: Vec<OwnedFd>,
+    made: Vec<Made>,
 }
 
 impl Rootfs {
@@ -93,7 +94,7 @@ impl Rootfs {
         }
         .op("open", at)?;
         mount::attach(&root, target.as_fd()).op("attach the root file system at", at)?;
-        Ok(Self { root, readonly_last: Vec::new() })
+        Ok(Self { root, made: Vec::new() })
     }
 
     /// Opens `path` inside, with `O_*` flags.
@@ -129,8 +130,8 @@ impl Rootfs {
     /// Makes read-only what was kept writable until now, and the root mount itself when `root` says so.
     pub fn make_readonly(&self, root: bool) -> Result<(), OpError> {
         let change = Change { set: attr::RDONLY, ..Change::default() };
-        for mount in &self.readonly_last {
-            mount::set_attributes(mount, change).op("make read-only", "a mount")?;
+        for mount in self.made.iter().filter(|made| made.readonly_last) {
+            mount::set_attributes(&mount.tree, change).op("make read-only", "a mount")?;
         }
         if root { mount::set_attributes(&self.root, change).op("make read-only", "/") } else { Ok(()) }
     }

@@ -1,5 +1,6 @@
 //! Mounts of the configuration, from descriptors onto descriptors.
 
+use super::made::Attached;
 use super::{FsOption, Rootfs, Sources, filesystem, is_directory};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{Mount, MountKind, Plan, refused_in_proc};
@@ -34,9 +35,7 @@ impl Rootfs {
                     continue;
                 }
             };
-            if mount.readonly_last {
-                self.readonly_last.push(attached);
-            }
+            self.keep(plan, mount, attached)?;
         }
         Ok(())
     }
@@ -62,7 +61,7 @@ impl Rootfs {
         }
     }
 
-    fn mount_bind(&self, mount: &Mount, tree: OwnedFd, root_propagation: u64) -> Result<OwnedFd, OpError> {
+    fn mount_bind(&self, mount: &Mount, tree: OwnedFd, root_propagation: u64) -> Result<Attached, OpError> {
         let at = &mount.destination;
         let kind = if is_directory(&tree)? { Kind::Directory } else { Kind::File };
         let place = self.place(mount, kind)?;
@@ -73,7 +72,7 @@ impl Rootfs {
             change_attributes(&tree, change, at)?;
         }
         mount::attach(&tree, place.handle.as_fd()).op("bind mount at", at)?;
-        Ok(tree)
+        Ok(Attached { tree, at: place.path })
     }
 
     fn remount(&self, mount: &Mount, options: Option<&[FsOption]>) -> Result<(), OpError> {
@@ -94,27 +93,27 @@ impl Rootfs {
         Ok(())
     }
 
-    fn mount_cgroup(&self, mount: &Mount, parts: Vec<(String, Vec<String>, OwnedFd)>) -> Result<OwnedFd, OpError> {
+    fn mount_cgroup(&self, mount: &Mount, parts: Vec<(String, Vec<String>, OwnedFd)>) -> Result<Attached, OpError> {
         let at = &mount.destination;
-        let target = self.place(mount, Kind::Directory)?.handle;
+        let place = self.place(mount, Kind::Directory)?;
         let cut_off = Change { propagation: libc::MS_PRIVATE, ..mount.change };
         if matches!(parts.as_slice(), [(name, ..)] if name.is_empty()) {
             let (_, _, tree) = parts.into_iter().next().expect("the slice has one");
             for change in [cut_off, mount.change_recursive] {
                 change_attributes(&tree, change, at)?;
             }
-            mount::attach(&tree, target.as_fd()).op("mount cgroup at", at)?;
-            return Ok(tree);
+            mount::attach(&tree, place.handle.as_fd()).op("mount cgroup at", at)?;
+            return Ok(Attached { tree, at: place.path });
         }
         let context = FsContext::open(c"tmpfs").op("open file system type", "tmpfs")?;
         context.set(c"mode", c"755").op("mount cgroup at", at)?;
         let board = context.mount(mount.change.set & !attr::RDONLY).op("mount cgroup at", at)?;
-        mount::attach(&board, target.as_fd()).op("mount cgroup at", at)?;
+        mount::attach(&board, place.handle.as_fd()).op("mount cgroup at", at)?;
         // Nobody else sees this tmpfs yet: what is made in it is what is found.
         for (name, others, tree) in parts {
-            let place = c_path(&name).op("name cgroup", &name)?;
-            mkdirat(&board, place.as_c_str(), Mode::from_bits_truncate(0o755)).op("make the mount point", &name)?;
-            mount::attach_at(&tree, board.as_fd(), &place).op("mount cgroup", &name)?;
+            let below = c_path(&name).op("name cgroup", &name)?;
+            mkdirat(&board, below.as_c_str(), Mode::from_bits_truncate(0o755)).op("make the mount point", &name)?;
+            mount::attach_at(&tree, board.as_fd(), &below).op("mount cgroup", &name)?;
             for other in others {
                 nix::unistd::symlinkat(name.as_str(), &board, other.as_str()).op("link to cgroup", &name)?;
             }
@@ -122,7 +121,7 @@ impl Rootfs {
         for change in [Change { recursive: true, ..cut_off }, mount.change_recursive] {
             change_attributes(&board, change, at)?;
         }
-        Ok(board)
+        Ok(Attached { tree: board, at: place.path })
     }
 }
 

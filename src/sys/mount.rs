@@ -152,6 +152,18 @@ pub fn attach_at(mount: impl AsFd, dir: BorrowedFd<'_>, name: &CStr) -> io::Resu
     done(result)
 }
 
+/// The number of the mount that `name` in `dir`, a link itself where it is one, is on; nobody else's while it is there
+/// (Linux 5.8). Of `dir` itself where `name` is empty.
+pub fn mount_id(dir: impl AsFd, name: &CStr) -> io::Result<u64> {
+    let (fd, mut found) = (dir.as_fd().as_raw_fd(), std::mem::MaybeUninit::<libc::statx>::zeroed());
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: `name` is NUL-terminated and read during the call; the kernel writes a struct statx at most, for which
+    // there is room.
+    done(unsafe { libc::syscall(libc::SYS_statx, fd, name.as_ptr(), flags, libc::STATX_MNT_ID, found.as_mut_ptr()) })?;
+    // SAFETY: a statx is integers only, for which zeros are values, and those not zero were written by the kernel.
+    Ok(unsafe { found.assume_init() }.stx_mnt_id)
+}
+
 #[repr(C)]
 #[derive(Default)]
 struct MountAttr {

@@ -24,6 +24,11 @@ pub fn open_in(root: impl AsFd, path: &Path, flags: i32, mode: u32) -> io::Resul
     open(root.as_fd(), path, flags, mode, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS)
 }
 
+/// Means (`O_PATH`) what `path`, in which no name may be a link (`ELOOP`), is as if `root` were `/`.
+pub fn open_real(root: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    open(root.as_fd(), path, libc::O_PATH, 0, libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS)
+}
+
 /// Opens `path` below the mount that `root` is on: no link is followed and no other mount is entered (`ELOOP`, `EXDEV`).
 pub fn open_plain(root: impl AsFd, path: &Path, flags: i32) -> io::Result<OwnedFd> {
     open(root.as_fd(), path, flags, 0, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV)

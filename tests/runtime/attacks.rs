@@ -137,6 +137,53 @@ fn proc_and_sys_are_not_mounted_through_a_link() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_file_system_of_the_kernel_moved_away_before_it_is_masked_starts_no_container() {
+    // As CVE-2023-27561, by somebody who writes the image's directory from elsewhere: for the host, /proc of the container
+    // is an ordinary directory there.
+    for (name, at) in [("proc", "proc"), ("sys", "sys"), ("proc", "deep/proc")] {
+        let mut bundle = Bundle::new("rt-moved");
+        let (old, new) = (bundle.rootfs().join(at), bundle.rootfs().join("moved"));
+        if at != name {
+            bundle.mount(json!({"destination": format!("/{at}"), "type": name, "source": name}));
+            bundle.config["linux"]["maskedPaths"] = json!([format!("/{at}/keys")]);
+        }
+        let swap = format!("mv {0} {1} && mkdir {0}", old.display(), new.display());
+        bundle.config["hooks"]["createRuntime"] = json!([
+            {"path": "/bin/sh", "args": ["sh", "-c", swap], "env": ["PATH=/usr/bin:/bin"]}]);
+        let said = bundle.script("ls /moved; cat /moved/keys").run();
+        assert_eq!((said.code, said.stdout.as_str()), (1, ""), "{at}");
+        assert!(said.stderr.contains(&format!("`/{at}`")), "{}", said.stderr);
+        bundle.done();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_file_system_of_the_kernel_is_masked_where_it_is_when_it_is_moved_and_put_back() {
+    let mut bundle = Bundle::new("rt-moving");
+    std::fs::create_dir(bundle.rootfs().join("empty")).unwrap();
+    bundle.script("for p in /proc /empty; do if test -e $p/keys; then wc -c < $p/keys; fi; done");
+    let (mut ran, mut refused) = (0, 0);
+    let rootfs = bundle.rootfs();
+    while_swapping(&rootfs, "proc", "empty", || {
+        for _ in 0..60 {
+            let said = bundle.run();
+            match said.code {
+                0 => {
+                    // Both names may be seen to be it, one after the other.
+                    assert!(said.stdout.lines().all(|size| size == "0"), "{}", said.stdout);
+                    ran += 1;
+                }
+                _ => refused += 1,
+            }
+        }
+    });
+    assert!(ran > 0 && refused > 0, "{ran} have run, {refused} have not");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_parameter_is_set_in_the_kernel_and_not_where_the_containers_proc_is() {
     // CVE-2019-16884: what should be the kernel's is a directory of the image.
     let mut bundle = Bundle::new("rt-fake-proc");

@@ -268,11 +268,13 @@ fn a_link_to_a_masked_path_is_masked_where_it_leads() {
     let mut bundle = Bundle::new("rt-mask-link");
     std::os::unix::fs::symlink("/data/secret", bundle.rootfs().join("link")).unwrap();
     std::fs::write(bundle.rootfs().join("data/secret"), "secret\n").unwrap();
+    std::fs::write(bundle.rootfs().join("data/up"), "secret\n").unwrap();
     std::fs::create_dir(bundle.rootfs().join("data/dir")).unwrap();
     std::fs::write(bundle.rootfs().join("data/dir/file"), "").unwrap();
-    bundle.config["linux"]["maskedPaths"] = json!(["/link", "/data/dir", "/data/dir/file"]);
+    bundle.config["linux"]["maskedPaths"] = json!(["/link", "/data/dir", "/data/dir/file", "/proc/../data/up"]);
     bundle.config["linux"]["readonlyPaths"] = json!(["/data", "/no/such/path"]);
-    let said = bundle.sh("wc -c < /data/secret; ls -A /data/dir | wc -l; touch /data/dir/x 2>/dev/null || echo no; \
+    let said = bundle
+        .sh("cat /data/secret /data/up | wc -c; ls -A /data/dir | wc -l; touch /data/dir/x 2>/dev/null || echo no; \
          touch /data/new 2>/dev/null || echo no");
     assert_eq!(said, "0\n0\nno\nno");
     bundle.done();
