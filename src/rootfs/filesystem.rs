@@ -77,8 +77,8 @@ impl Rootfs {
             Some(data.as_c_str()),
         )
         .op("mount at", at)?;
-        // Attached already: its root is what is now found there.
-        let tree = open_in(&self.root, &place.path, libc::O_PATH, 0).op("open the mount at", at)?;
+        // Attached already, and by no name: where a walk may not climb above a directory, `..` is what is mounted on it.
+        let tree = open_in(&place.handle, Path::new(".."), libc::O_PATH, 0).op("open the mount at", at)?;
         for change in [Change { set: 0, clear: 0, ..mount.change }, mount.change_recursive] {
             change_attributes(&tree, change, at)?;
         }

@@ -25,6 +25,8 @@ pub(super) struct Attached {
 pub(super) struct Made {
     pub(super) tree: OwnedFd,
     at: PathBuf,
+    /// As the document has it.
+    destination: PathBuf,
     /// It becomes read-only when everything is in place.
     pub(super) readonly_last: bool,
     /// It is a proc file system or a sysfs, and no later mount covers it.
@@ -45,8 +47,16 @@ impl Rootfs {
             }
             _ => false,
         };
-        self.made.push(Made { tree, at, readonly_last: mount.readonly_last, kernels });
+        let (destination, readonly_last) = (mount.destination.clone(), mount.readonly_last);
+        self.made.push(Made { tree, at, destination, readonly_last, kernels });
         Ok(())
+    }
+
+    /// What is mounted at a destination of the document, or the root.
+    pub(super) fn mounted(&self, destination: &Path) -> Option<BorrowedFd<'_>> {
+        let made = self.made.iter().rev().find(|made| made.destination == destination);
+        let root = (destination == Path::new("/")).then_some(&self.root);
+        made.map(|made| &made.tree).or(root).map(AsFd::as_fd)
     }
 
     /// The file system of the kernel's that `path` is on, and the way from its root. None for a path with `..`, which may

@@ -77,9 +77,10 @@ impl Rootfs {
 
     fn remount(&self, mount: &Mount, options: Option<&[FsOption]>) -> Result<(), OpError> {
         let at = &mount.destination;
-        let target = self.open(at, libc::O_PATH).op("open to remount", at)?;
+        let gone = || io::Error::from_raw_os_error(libc::ENOENT);
+        let target = self.mounted(at).ok_or_else(gone).op("find the mount to change at", at)?;
         if let Some(options) = options {
-            let context = FsContext::pick(&target).op("remount at", at)?;
+            let context = FsContext::pick(target).op("remount at", at)?;
             for option in options {
                 filesystem::set(&context, option).map_err(|e| filesystem::refused(&context, at, e, &option.0))?;
             }
@@ -88,7 +89,7 @@ impl Rootfs {
             }
         }
         for change in [mount.change_recursive, mount.change] {
-            change_attributes(&target, change, at)?;
+            change_attributes(target, change, at)?;
         }
         Ok(())
     }

@@ -182,6 +182,58 @@ fn a_file_system_of_the_kernel_is_masked_where_it_is_when_it_is_moved_and_put_ba
     bundle.done();
 }
 
+/// A bundle with a tmpfs `kept` at /kept, where the volume at /v has a link to.
+fn with_kept(name: &str, options: &[&str]) -> (Bundle, std::path::PathBuf) {
+    let mut bundle = Bundle::new(name);
+    let volume = bundle.volume("volume");
+    std::fs::create_dir(volume.join("place")).unwrap();
+    std::os::unix::fs::symlink("/kept", volume.join("link")).unwrap();
+    bundle.mount(json!({"destination": "/v", "type": "bind", "source": volume, "options": ["rbind"]}));
+    bundle.mount(json!({"destination": "/kept", "type": "tmpfs", "source": "kept", "options": options}));
+    bundle.script("grep '^kept ' /proc/self/mounts; grep -c '^swapped ' /proc/self/mounts");
+    (bundle, volume)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_mount_point_swapped_for_a_link_has_no_other_mount_changed() {
+    // As CVE-2021-30465, between a mount and a later entry that changes it.
+    for options in [json!(["bind", "remount", "ro"]), json!(["remount", "size=64k"])] {
+        let (mut bundle, volume) = with_kept("rt-race-remount", &["size=128k"]);
+        bundle.mount(json!({"destination": "/v/place", "type": "tmpfs", "source": "swapped"}));
+        bundle.mount(json!({"destination": "/v/place", "type": "tmpfs", "options": options}));
+        while_swapping(&volume, "place", "link", || {
+            for _ in 0..60 {
+                let said = bundle.run().ok();
+                assert!(said.contains("kept /kept tmpfs rw,relatime,size=128k"), "{said}");
+                assert!(said.ends_with("\n1"), "{said}");
+            }
+        });
+        bundle.done();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_mount_with_long_options_is_not_looked_for_by_its_name() {
+    let (mut bundle, volume) = with_kept("rt-race-long", &[]);
+    let lower = bundle.volume("lower");
+    let lower = ["a", "b"].map(|name| lower.join(name.repeat(150)));
+    lower.iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+    let lower = format!("lowerdir={}:{}", lower[0].display(), lower[1].display());
+    bundle.mount(
+        json!({"destination": "/v/place", "type": "overlay", "source": "swapped", "options": [lower, "rnodev"]}),
+    );
+    while_swapping(&volume, "place", "link", || {
+        for _ in 0..60 {
+            let said = bundle.run().ok();
+            assert!(said.contains("kept /kept tmpfs rw,relatime"), "{said}");
+            assert!(said.ends_with("\n1"), "{said}");
+        }
+    });
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_parameter_is_set_in_the_kernel_and_not_where_the_containers_proc_is() {
