@@ -10,7 +10,7 @@ use super::namespaces::become_root;
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
-use crate::rootfs::{self, Rootfs};
+use crate::rootfs::{self, Rootfs, stage};
 use crate::security::label::{self, Labels};
 use crate::spec::{HookKind, Plan};
 use crate::sys::clone::new_session_keyring;
@@ -23,6 +23,14 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// What the maker of an init does where the init [copies](super::namespaces::Ways::copies_mounts) its mounts from.
+pub(super) fn stage(prepared: &mut Prepared<'_>) -> Result<(), OpError> {
+    match &mut prepared.root {
+        Some(root) => stage::out(root, &mut prepared.sources, prepared.plan, &prepared.attach_at),
+        None => Ok(()),
+    }
+}
 
 /// Everything up to the gate. `worker` is the socket to whoever has launched it. Gives the program's path and the master
 /// end of the terminal where one was asked for.
@@ -141,11 +149,19 @@ fn join_cgroup(prepared: &Prepared<'_>) -> Result<(), OpError> {
 
 fn build(prepared: &mut Prepared<'_>) -> Result<Rootfs, OpError> {
     let gone = || OpError::new("use twice", "the root file system", io::Error::from_raw_os_error(libc::EINVAL));
-    let (root, sources) = (prepared.root.take().ok_or_else(gone)?, std::mem::take(&mut prepared.sources));
+    let mut root = prepared.root.take().ok_or_else(gone)?;
+    let mut sources = std::mem::take(&mut prepared.sources);
     rootfs::isolate()?;
     // Modes of nodes and mount points are meant as they are given.
     nix::sys::stat::umask(Mode::empty());
-    let mut rootfs = Rootfs::attach(root, &prepared.attach_at)?;
+    let at = &prepared.attach_at;
+    let mut rootfs = match prepared.ways.copies_mounts() {
+        true => {
+            let stage = stage::back(&mut root, &mut sources)?;
+            Rootfs::attach_on(root, stage.as_fd()).op("attach the root file system at", at)?
+        }
+        false => Rootfs::attach(root, at)?,
+    };
     rootfs.mount_all(prepared.plan, sources)?;
     rootfs.make_devices(prepared.plan)?;
     // An image may name a working directory that it does not have.

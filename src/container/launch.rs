@@ -194,10 +194,10 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
         sibling: l.sibling,
         cgroup: cgroup_dir.as_ref().map(AsFd::as_fd),
     };
-    let child = ways.clone(&args, || {
+    let child = ways.clone(&args, &mut prepared, init::stage, |prepared| {
         // The init waits for the worker, and must see it end.
         drop(ours.take());
-        run_init(&mut prepared, &theirs)
+        run_init(prepared, &theirs)
     })?;
     // The init has its own of all that it is made of. What is done here now is done while it sets itself up.
     drop(theirs);

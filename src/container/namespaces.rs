@@ -25,7 +25,7 @@ use crate::codec::Codec;
 use crate::errno::{OpContext, OpError};
 use crate::spec::{IdMaps, Plan, SpecError, kind_name, lines, parse_lines};
 use crate::sys::clone::{Child, CloneArgs, clone, enter_namespace};
-use crate::sys::namespace::{self, Identities};
+use crate::sys::namespace::{self, Identities, MountHome};
 use crate::sys::{fd, pidfd};
 use nix::unistd::{Gid, Uid};
 use std::fs::File;
@@ -144,25 +144,53 @@ impl<'a> Ways<'a> {
         Ok(found)
     }
 
-    /// Makes the init, in the namespaces that are entered before it is made.
-    pub(super) fn clone(&self, args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
-        // While it is being made there are two threads.
-        self.netns.map(Netns::get).transpose()?;
-        if !self.staged {
-            return Ok(clone(args, child).op("clone", "the container's init")?);
-        }
-        if args.sibling {
-            self.enter_first()?;
-            return Ok(clone(args, child).op("clone", "the container's init")?);
-        }
-        self.clone_through(args, child)
+    /// Whether the container's mounts are a copy of somebody's with more rights, see [`crate::rootfs::stage`].
+    pub(super) fn copies_mounts(&self) -> bool {
+        self.ids.is_some() && self.new & libc::CLONE_NEWNS != 0
     }
 
-    fn clone_through(&self, args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> Result<Child, LaunchError> {
+    /// Makes the init of `stuff`, in the namespaces that are entered before it is made. `stage` is called first where the
+    /// init [copies mounts](Ways::copies_mounts), in the mount namespace that it copies.
+    pub(super) fn clone<T>(
+        &self,
+        args: &CloneArgs<'_>,
+        stuff: &mut T,
+        stage: impl FnOnce(&mut T) -> Result<(), OpError>,
+        child: impl FnOnce(&mut T) -> i32,
+    ) -> Result<Child, LaunchError> {
+        // While it is being made there are two threads.
+        self.netns.map(Netns::get).transpose()?;
+        if self.staged && !args.sibling {
+            return self.clone_through(args, stuff, stage, child);
+        }
+        let home = self.leave_home()?;
+        let staged = home.as_ref().map_or(Ok(()), |_| stage(stuff));
+        let entered = staged.and_then(|()| if self.staged { self.enter_first() } else { Ok(()) });
+        let made = entered.and_then(|()| clone(args, || child(stuff)).op("clone", "the container's init"));
+        let home = home.map_or(Ok(()), |home| home.come_back().op("go back to", "the host's mounts"));
+        // Out of a user namespace that was joined nobody can, nor needs to: whoever is there ends soon.
+        let home = home.or_else(|e| if self.joins_user() { Ok(()) } else { Err(e) });
+        Ok(made.and_then(|made| home.map(|()| made))?)
+    }
+
+    /// Goes where the init copies its mounts from, if it does.
+    fn leave_home(&self) -> Result<Option<MountHome>, OpError> {
+        self.copies_mounts().then(MountHome::leave).transpose().op("copy", "the host's mounts")
+    }
+
+    fn clone_through<T>(
+        &self,
+        args: &CloneArgs<'_>,
+        stuff: &mut T,
+        stage: impl FnOnce(&mut T) -> Result<(), OpError>,
+        child: impl FnOnce(&mut T) -> i32,
+    ) -> Result<Child, LaunchError> {
         let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
         let args = CloneArgs { namespaces: args.namespaces, sibling: true, cgroup: args.cgroup };
         let between = clone(&CloneArgs::default(), || {
-            let made = self.enter_first().and_then(|()| clone(&args, child).op("clone", "the container's init"));
+            let staged = self.leave_home().and_then(|home| home.map_or(Ok(()), |_| stage(stuff)));
+            let entered = staged.and_then(|()| self.enter_first());
+            let made = entered.and_then(|()| clone(&args, || child(stuff)).op("clone", "the container's init"));
             match made.at(Stage::Isolate) {
                 Ok(made) => {
                     let pid = made.pid.to_le_bytes();

@@ -5,6 +5,7 @@
 //! overlay::assemble ─┐                        isolate ─→ Rootfs::attach ─→ mount (each, in order) ─→ devices
 //! bind              ─┴→ detached root ──fd──────────────────┘                  ─→ sysctl ─→ mask ─→ protect ─→ enter
 //! Sources::open ─→ detached binds, cgroup ──fds──────────────────────────↗
+//!                            (all of them by way of a `stage` where there is a user namespace)
 //! ```
 //!
 //! Nothing is mounted where the host can see it: what comes from the host's tree is cloned into detached mounts by the
@@ -22,6 +23,7 @@ mod made;
 pub mod overlay;
 mod owners;
 mod sources;
+pub mod stage;
 mod tree;
 
 pub use sources::{CgroupSource, Sources};
@@ -93,7 +95,12 @@ impl Rootfs {
             other => other,
         }
         .op("open", at)?;
-        mount::attach(&root, target.as_fd()).op("attach the root file system at", at)?;
+        Self::attach_on(root, target.as_fd()).op("attach the root file system at", at)
+    }
+
+    /// As [`Rootfs::attach`], at a directory that is open.
+    pub fn attach_on(root: OwnedFd, target: BorrowedFd<'_>) -> io::Result<Self> {
+        mount::attach(&root, target)?;
         Ok(Self { root, made: Vec::new() })
     }
 

@@ -1,7 +1,12 @@
-//! Namespaces by descriptor: of what kind one is, whose it is, and user namespaces with the maps of their identities.
+//! Namespaces by descriptor: of what kind one is, whose it is, and user namespaces with the maps of their identities. And
+//! a way out of a mount namespace and back.
 
 use super::clone::{CloneArgs, clone, enter_namespace};
 use super::pidfd;
+use nix::fcntl::{OFlag, open};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::Mode;
+use nix::unistd::{chroot, fchdir};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -93,6 +98,34 @@ pub fn ids_of(user: impl AsFd) -> io::Result<(String, String)> {
         pidfd::End::Exited(0) => found,
         pidfd::End::Exited(errno) => Err(io::Error::from_raw_os_error(errno)),
         pidfd::End::Signaled(_) => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+/// The mount namespace that this process was in, and its directories there.
+#[derive(Debug)]
+pub struct MountHome {
+    namespace: File,
+    root: OwnedFd,
+    cwd: OwnedFd,
+}
+
+impl MountHome {
+    /// Goes into a new copy of the mount namespace. For single-threaded processes.
+    pub fn leave() -> io::Result<Self> {
+        let namespace = File::open("/proc/self/ns/mnt")?;
+        let directory = |path| open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        let (root, cwd) = (directory("/")?, directory(".")?);
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        Ok(Self { namespace, root, cwd })
+    }
+
+    /// Goes back to where it was.
+    pub fn come_back(self) -> io::Result<()> {
+        enter_namespace(&self.namespace, libc::CLONE_NEWNS)?;
+        // Not the namespace's own root for a process in a chroot.
+        fchdir(&self.root)?;
+        chroot(".")?;
+        Ok(fchdir(&self.cwd)?)
     }
 }
 

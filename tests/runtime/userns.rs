@@ -1,6 +1,6 @@
 //! User namespaces: root inside is nobody outside, and owns what is inside.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, mount_at};
 use berth_test_host::output;
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
@@ -267,5 +267,68 @@ fn with_the_hosts_network_it_has_the_hosts_sys() {
     without_namespace(&mut bundle, "network");
     let said = bundle.sh("grep -c ' /sys sysfs ro,' /proc/mounts; cat /sys/class/net/lo/operstate");
     assert_eq!(said, "1\nunknown");
+    bundle.done();
+}
+
+/// Directories of the host for a container to have: one restricted, with something over its `under`.
+fn restricted(bundle: &Bundle) -> std::path::PathBuf {
+    let volume = bundle.volume("volume");
+    std::fs::create_dir(volume.join("under")).unwrap();
+    std::fs::write(volume.join("under/hidden"), "hidden").unwrap();
+    let at = volume.display();
+    on_host(
+        bundle,
+        &format!(
+            "mount --bind {at} {at} && mount -o remount,bind,ro,nosuid,nodev {at} && mount -t tmpfs over {at}/under"
+        ),
+    );
+    volume
+}
+
+/// Tries to get rid of what the host restricts and covers at `at`, in this way and that.
+fn breaking_out(at: &str) -> String {
+    format!(
+        "for o in rw dev suid; do mount -o remount,bind,$o {at} 2>/dev/null && echo $o; done; \
+         umount {at}/under 2>/dev/null && echo umount; mkdir /tmp/t; mount --bind {at} /tmp/t 2>/dev/null && echo bind; \
+         mount --rbind {at} /tmp/t && umount /tmp/t/under 2>/dev/null && echo umount again; \
+         cat {at}/under/hidden /tmp/t/under/hidden 2>/dev/null; echo done"
+    )
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_the_host_restricts_and_covers_it_cannot_lay_bare() {
+    let mut bundle = remapped("rt-userns-locked");
+    let volume = restricted(&bundle);
+    bundle.mount(json!({"destination": "/vol", "type": "bind", "source": volume, "options": ["rbind"]}));
+    bundle.capable("CAP_SYS_ADMIN");
+    assert_eq!(bundle.sh(&breaking_out("/vol")), "done");
+    // Not less by a user namespace that is joined.
+    bundle.verb(&["delete", "--force", "c"]);
+    bundle.started();
+    let mut config = bundle.config.clone();
+    let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+    list.retain(|entry| entry["type"] != "user");
+    list.push(json!({"type": "user", "path": format!("/proc/{}/ns/user", bundle.state()["pid"])}));
+    config["process"]["args"] = json!(["sh", "-c", breaking_out("/vol")]);
+    assert_eq!(crate::namespaces::run_second(&bundle, &config).ok(), "done");
+    on_host(&bundle, &format!("umount -R {}", volume.display()));
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn its_document_may_take_back_what_the_host_restricts() {
+    let mut bundle = remapped("rt-userns-taken-back");
+    let volume = restricted(&bundle);
+    let options = ["rbind", "rw", "suid", "noatime"];
+    bundle.mount(json!({"destination": "/vol", "type": "bind", "source": volume, "options": options}));
+    bundle.mount(
+        json!({"destination": "/single", "type": "bind", "source": volume.join("under"), "options": ["bind", "ro"]}),
+    );
+    let said = bundle.sh("cat /proc/self/mountinfo");
+    assert_eq!(mount_at(&said, "/vol").0, "rw,nodev,noatime");
+    assert_eq!(mount_at(&said, "/single").0, "ro,relatime");
+    on_host(&bundle, &format!("umount -R {}", volume.display()));
     bundle.done();
 }
