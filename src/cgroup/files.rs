@@ -1,11 +1,16 @@
 //! Reading and writing the small files of control groups.
 
+pub(super) use super::tree::is_gone;
+
+use super::tree;
 use crate::errno::{OpContext as _, OpError};
 use crate::spec::Resources;
 use crate::sys::procfs;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -71,11 +76,6 @@ pub(super) fn check_usage(r: &Resources, memory: u64, both: u64) -> Result<(), O
     Ok(())
 }
 
-/// The error says that the group is not, or no longer, there.
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
-}
-
 /// A file that holds one number; a missing file is 0.
 pub(super) fn read_number(path: &Path) -> Result<u64, OpError> {
     match read_if_there(path)? {
@@ -103,43 +103,28 @@ pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
 
 /// The processes of a group and of all groups below it.
 pub(super) fn procs_below(dir: &Path) -> Result<Vec<u32>, OpError> {
+    let (pids, complete) = listed(dir);
+    complete.map(|()| pids)
+}
+
+/// As [`procs_below`], but those that could be read, and why not all.
+pub(super) fn listed(dir: &Path) -> (Vec<u32>, Result<(), OpError>) {
     let mut pids = Vec::new();
-    walk(dir, &mut |dir| {
-        if let Some(text) = read_if_there(&dir.join("cgroup.procs"))? {
-            pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-        }
-        Ok(())
-    })?;
-    Ok(pids)
+    let complete = read_below(dir, "cgroup.procs", &mut |text| {
+        pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    });
+    (pids, complete)
 }
 
-/// Calls `visit` with a group and all groups below it, parents first. Groups that vanish meanwhile are left out.
-pub(super) fn walk(dir: &Path, visit: &mut dyn FnMut(&Path) -> Result<(), OpError>) -> Result<(), OpError> {
-    visit(dir)?;
-    for child in children(dir)? {
-        walk(&child, visit)?;
-    }
-    Ok(())
-}
-
-fn children(dir: &Path) -> Result<Vec<std::path::PathBuf>, OpError> {
-    // The links of a directory are its own two and one from each below it, where a file system counts them: these do.
-    if fs::symlink_metadata(dir).is_ok_and(|found| found.nlink() == 2) {
-        return Ok(Vec::new());
-    }
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if is_gone(&e) => return Ok(Vec::new()),
-        Err(e) => return Err(e).op("list", dir),
+/// Calls `each` with the text of file `name` of a group and of all groups below it that have one.
+pub(super) fn read_below(dir: &Path, name: &str, each: &mut dyn FnMut(&str)) -> Result<(), OpError> {
+    let own = read_if_there(&dir.join(name)).map(|text| text.iter().for_each(|text| each(text)));
+    let mut enter = |group: BorrowedFd<'_>| match tree::read_at(group, name) {
+        // A group of threads (v2): the processes are listed in the group above that is one of processes.
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        other => other.map(|text| each(&text)),
     };
-    let mut dirs = Vec::new();
-    for entry in entries {
-        let entry = entry.op("list", dir)?;
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            dirs.push(entry.path());
-        }
-    }
-    Ok(dirs)
+    own.and(tree::below(dir, &mut enter, &mut |_, _| ()))
 }
 
 /// Removes a group and all groups below it.
@@ -156,15 +141,18 @@ pub(super) fn remove_tree(dir: &Path) -> Result<(), OpError> {
         if !matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) {
             return Err(error).op("remove cgroup", dir);
         }
-        let below = children(dir)?;
-        if !below.is_empty() {
-            below.iter().try_for_each(|child| remove_tree(child))?;
-            // However long those took, this group has not been tried without them yet.
+        let mut removed = false;
+        let mut remove = |above: BorrowedFd<'_>, name: &CStr| {
+            removed |= unlinkat(above, name, UnlinkatFlags::RemoveDir).is_ok();
+        };
+        let seen = tree::below(dir, &mut |_| Ok(()), &mut remove);
+        if removed {
+            // However long those took, the others have not been tried without them yet.
             deadline = Instant::now() + REMOVE_PATIENCE;
             continue;
         }
         if Instant::now() >= deadline {
-            return Err(error).op("remove cgroup", dir);
+            return seen.and(Err(error).op("remove cgroup", dir));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(REMOVE_PAUSE_MAX);

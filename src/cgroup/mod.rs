@@ -40,6 +40,7 @@ pub mod limits;
 mod oom;
 mod owner;
 mod stats;
+mod tree;
 mod v1;
 mod v2;
 mod writes;

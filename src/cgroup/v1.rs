@@ -3,6 +3,7 @@
 use super::files::{self, keyed, read_if_there, read_number, write, write_if_there};
 use super::hierarchies::{Controller, V1Mount};
 use super::stats::Stats;
+use super::tree;
 use super::writes::{self, Write, given};
 use crate::errno::{OpContext as _, OpError};
 use crate::spec::Resources;
@@ -10,6 +11,7 @@ use nix::sys::signal::{Signal, kill as send};
 use nix::unistd::Pid;
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -195,7 +197,7 @@ pub(super) fn kill(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
     let frozen = freeze(mounts, group).is_ok();
     let killed = kill_listed(&dir);
     // Even a freezer that is stuck half-way must be let go, or nobody in it ever ends.
-    let thawed = match thaw(mounts, group) {
+    let thawed = match thaw(mounts, group).and(thaw_below(&dir)) {
         Err(e) if files::is_gone(&e.source) => Ok(()),
         other => other,
     };
@@ -208,18 +210,25 @@ pub(super) fn kill(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
     if frozen { thawed } else { Ok(()) }
 }
 
-/// Signals every process in the group and below, and says how many there were.
+/// Lets go those that a container has frozen in groups of its own: thawing the group above does not.
+fn thaw_below(dir: &Path) -> Result<(), OpError> {
+    let mut enter = |group: BorrowedFd<'_>| tree::write_at(group, "freezer.state", "THAWED");
+    tree::below(dir, &mut enter, &mut |_, _| ())
+}
+
+/// Signals every process in the group and below, and says how many there were. Those that could be listed, where not
+/// all could.
 fn kill_listed(dir: &Path) -> Result<usize, OpError> {
-    let pids = files::procs_below(dir)?;
+    let (pids, mut first) = files::listed(dir);
     for pid in &pids {
         // 0 stands for a process of another pid namespace, and would be our own process group.
         match send(Pid::from_raw(*pid as i32), Signal::SIGKILL) {
             _ if *pid == 0 => {}
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(e) => return Err(OpError::new("kill process", pid.to_string(), e)),
+            Err(e) => first = first.and(Err(OpError::new("kill process", pid.to_string(), e))),
         }
     }
-    Ok(pids.len())
+    first.map(|()| pids.len())
 }
 
 pub(super) fn freeze(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
@@ -250,11 +259,7 @@ fn set_state(dir: &Path, state: &str) -> Result<(), OpError> {
 pub(super) fn oom_kills(mounts: &[V1Mount], group: &Path) -> Result<u64, OpError> {
     let Some(dir) = find(mounts, group, Controller::Memory) else { return Ok(0) };
     let mut sum = 0;
-    files::walk(&dir, &mut |dir| {
-        let text = read_if_there(&dir.join("memory.oom_control"))?.unwrap_or_default();
-        sum += keyed(&text, "oom_kill").unwrap_or(0);
-        Ok(())
-    })?;
+    files::read_below(&dir, "memory.oom_control", &mut |text| sum += keyed(text, "oom_kill").unwrap_or(0))?;
     Ok(sum)
 }
 

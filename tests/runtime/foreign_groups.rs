@@ -117,3 +117,51 @@ fn a_container_of_the_same_name_in_another_table_keeps_its_group() {
     assert_eq!(bundle.status(), "running");
     bundle.done();
 }
+
+/// Makes groups below a directory that no path can name, and gives the last.
+fn below(dir: &Path) -> std::os::fd::OwnedFd {
+    use nix::fcntl::{OFlag, open, openat};
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    let mut here = open(dir, flags, mode).unwrap();
+    let name = "n".repeat(250);
+    for _ in 0..18 {
+        nix::sys::stat::mkdirat(&here, name.as_str(), mode).unwrap();
+        here = openat(&here, name.as_str(), flags, mode).unwrap();
+    }
+    here
+}
+
+#[test]
+#[ignore = "needs root"]
+fn groups_below_that_no_path_can_name_are_listed_killed_and_removed() {
+    for verbs in [&[&["delete", "--force", "c"][..]][..], &[&["kill", "--all", "c", "KILL"], &["delete", "c"]]] {
+        let mut bundle = Bundle::new("rt-foreign-deep");
+        bundle.config["linux"]["cgroupsPath"] = json!("/rt-foreign");
+        bundle.started();
+        let mut neighbour = Neighbour::outside(&bundle);
+        let deep = below(&bundle.host.controller("freezer", "rt-foreign"));
+        // The same directory on version 2.
+        if !bundle.host.controller("memory", "rt-foreign").join("n".repeat(250)).exists() {
+            below(&bundle.host.controller("memory", "rt-foreign"));
+        }
+        // Frozen, on version 1 it would not even die of a signal, and the group above does not thaw it.
+        let open = |name| nix::fcntl::openat(&deep, name, nix::fcntl::OFlag::O_WRONLY, nix::sys::stat::Mode::empty());
+        nix::unistd::write(open("cgroup.procs").unwrap(), neighbour.0.pid().to_string().as_bytes()).unwrap();
+        let (state, word) = open("freezer.state").map_or_else(|_| (open("cgroup.freeze"), "1"), |s| (Ok(s), "FROZEN"));
+        nix::unistd::write(state.unwrap(), word.as_bytes()).unwrap();
+        let listed = bundle.verb(&["ps", "--format", "json", "c"]).ok();
+        assert_eq!(serde_json::from_str::<Vec<u32>>(&listed).unwrap().len(), 3, "{listed}");
+        for verb in verbs {
+            bundle.verb(verb).ok();
+            if *verb == verbs[0] {
+                assert!(!neighbour.0.wait(PATIENCE).success());
+                berth_test_host::eventually("the end", PATIENCE, || {
+                    let said = bundle.verb(&["state", "c"]);
+                    (said.code != 0 || said.stdout.contains("stopped")).then_some(())
+                });
+            }
+        }
+        bundle.assert_clean();
+    }
+}
