@@ -194,7 +194,7 @@ pub(super) fn kill(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
     if !dir.is_dir() {
         return Ok(());
     }
-    let frozen = freeze(mounts, group).is_ok();
+    let frozen = need(mounts, group, Controller::Freezer).and_then(|dir| set_state(&dir, "FROZEN")).is_ok();
     let killed = kill_listed(&dir);
     // Even a freezer that is stuck half-way must be let go, or nobody in it ever ends.
     let thawed = match thaw(mounts, group).and(thaw_below(&dir)) {
@@ -231,8 +231,10 @@ fn kill_listed(dir: &Path) -> Result<usize, OpError> {
     first.map(|()| pids.len())
 }
 
+/// On failure nothing stays frozen.
 pub(super) fn freeze(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
-    set_state(&need(mounts, group, Controller::Freezer)?, "FROZEN")
+    let dir = need(mounts, group, Controller::Freezer)?;
+    set_state(&dir, "FROZEN").inspect_err(|_| drop(write(&dir.join("freezer.state"), "THAWED")))
 }
 
 pub(super) fn thaw(mounts: &[V1Mount], group: &Path) -> Result<(), OpError> {
@@ -386,6 +388,14 @@ mod tests {
             crate::errno::chain(&error),
             "set `linux.resources.pids.limit`: cgroup v1 controller pids is not mounted"
         );
+    }
+
+    #[test]
+    fn a_group_that_does_not_freeze_in_time_is_let_go() {
+        // What is written goes over the start of a plain file, which so never says what it should.
+        let (mount, group) = fake(false, &[("b/t/freezer.state", "THAWED, and more")]);
+        assert_eq!(group.freeze().unwrap_err().source.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/freezer.state")).unwrap(), "THAWED, and more");
     }
 
     #[test]

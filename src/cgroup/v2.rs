@@ -282,6 +282,10 @@ pub(super) fn set_frozen(dir: &Path, frozen: bool) -> Result<(), OpError> {
     // A group without processes is frozen at once; one with a process in an uninterruptible wait, when that ends.
     while event(dir, "frozen")? != frozen {
         if Instant::now() >= deadline {
+            if frozen {
+                // Not to be left half frozen.
+                write(&dir.join("cgroup.freeze"), 0)?;
+            }
             return Err(io::Error::from(io::ErrorKind::TimedOut)).op("freeze cgroup", dir);
         }
         std::thread::sleep(FREEZE_PAUSE);
@@ -430,6 +434,13 @@ mod tests {
         // The kernel takes a change where a plain file takes new contents, over its start.
         assert!(text("cgroup.subtree_control").starts_with("+cpu +pids +io"));
         assert!(text("b/cgroup.subtree_control").starts_with("+cpu +memory +pids +io"));
+    }
+
+    #[test]
+    fn a_group_that_does_not_freeze_in_time_is_let_go() {
+        let (mount, group) = fake(&[("b/t/cgroup.freeze", "0"), ("b/t/cgroup.events", "populated 1\nfrozen 0\n")]);
+        assert_eq!(group.freeze().unwrap_err().source.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(fs::read_to_string(mount.path().join("b/t/cgroup.freeze")).unwrap(), "0");
     }
 
     #[test]

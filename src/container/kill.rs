@@ -1,7 +1,7 @@
 //! `kill`, `pause` and `resume`.
 
 use super::create::VerbError;
-use super::state::{StateError, Status, Table, start_time};
+use super::state::{StateError, Status, Table, frozen, start_time};
 use crate::cgroup::Group;
 use crate::errno::OpContext;
 use crate::sys::pidfd;
@@ -80,27 +80,33 @@ fn signal_all(group: &Group, signal: i32) -> Result<(), VerbError> {
 pub fn pause(table: &Table, id: &str) -> Result<(), VerbError> {
     let slot = table.open(id)?;
     let record = slot.read()?;
-    match slot.status(&record)? {
-        status @ (Status::Running | Status::Created) => {
-            record.group()?.freeze()?;
-            if status == Status::Created {
-                slot.bar_gate(true)?;
-            }
-            Ok(())
-        }
-        status => Err(StateError::Wrong { verb: "pause", status }.into()),
+    let status = slot.status(&record)?;
+    if !matches!(status, Status::Running | Status::Created) {
+        return Err(StateError::Wrong { verb: "pause", status }.into());
     }
+    let group = record.group()?;
+    // The gate first: whoever is killed in between leaves a container that is paused, and can be resumed.
+    if status == Status::Created {
+        slot.bar_gate(true)?;
+    }
+    let frozen = group.freeze();
+    if frozen.is_err() {
+        slot.bar_gate(false)?;
+    }
+    Ok(frozen?)
 }
 
 /// Lets the processes of a paused container go on.
 pub fn resume(table: &Table, id: &str) -> Result<(), VerbError> {
     let slot = table.open(id)?;
     let record = slot.read()?;
+    let group = record.group()?;
     match slot.status(&record)? {
-        Status::Paused => {
-            record.group()?.thaw()?;
-            Ok(slot.bar_gate(false)?)
-        }
-        status => Err(StateError::Wrong { verb: "resume", status }.into()),
+        Status::Paused => {}
+        // By its gate alone, see the table: somebody else has frozen it.
+        Status::Created if frozen(&group) => {}
+        status => return Err(StateError::Wrong { verb: "resume", status }.into()),
     }
+    group.thaw()?;
+    Ok(slot.bar_gate(false)?)
 }

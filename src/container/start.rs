@@ -10,14 +10,19 @@ use super::interrupt::Interrupt;
 use super::launch::{LaunchError, read_report};
 use super::notify::Listener;
 use super::report::Stage;
-use super::state::{Record, StateError, Status, Table};
-use crate::errno::OpContext;
+use super::state::{Record, StateError, Status, Table, frozen};
+use crate::errno::{OpContext, OpError};
 use crate::spec::HookKind;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+/// How long an init that was let go may say nothing before its freezer is asked.
+const PATIENCE_MS: u16 = 500;
 
 /// Starts a container and returns when its program runs.
 pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
@@ -34,6 +39,9 @@ pub fn start(table: &Table, id: &str) -> Result<(), VerbError> {
         .op("open", &report)?;
     open_gate(&gate)?;
     nix::fcntl::fcntl(&hears, nix::fcntl::FcntlArg::F_SETFL(OFlag::empty())).op("wait on", &report)?;
+    if !answers(&hears, &gate, &record)? {
+        return Err(StateError::Wrong { verb: "start", status: Status::Paused }.into());
+    }
     let result = read_report(hears, Interrupt::default());
     let _ = std::fs::remove_file(&gate);
     let _ = std::fs::remove_file(&report);
@@ -63,6 +71,32 @@ fn open_gate(gate: &Path) -> Result<(), VerbError> {
     match File::from(opened).write_all(b"g") {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(died().into()),
         other => Ok(other.op("open", gate)?),
+    }
+}
+
+/// Waits for the init's report. False when the init, which still waits at the gate, is frozen: asked where it takes its
+/// time only, and then the gate is closed again.
+fn answers(report: &OwnedFd, gate: &Path, record: &Record) -> Result<bool, VerbError> {
+    loop {
+        match poll(&mut [PollFd::new(report.as_fd(), PollFlags::POLLIN)], PATIENCE_MS) {
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(nix::Error::EINTR) => continue,
+            Err(e) => return Err(e).op("hear from", "the container's init")?,
+        }
+        if frozen(&record.group()?) && close_gate(gate)? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Takes back what opens the gate. False when the init has it.
+fn close_gate(gate: &Path) -> Result<bool, OpError> {
+    let opened = nix::fcntl::open(gate, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty());
+    match nix::unistd::read(opened.op("open", gate)?, &mut [0]) {
+        Ok(n) => Ok(n > 0),
+        Err(nix::Error::EAGAIN) => Ok(false),
+        Err(e) => Err(e).op("close", gate),
     }
 }
 

@@ -364,7 +364,8 @@ pub fn group(path: &Path) -> Result<Group, OpError> {
     Ok(Hierarchies::detect(Path::new(CGROUP_MOUNT))?.group(path))
 }
 
-fn frozen(group: &Group) -> bool {
+/// The group is frozen, or about to be.
+pub(super) fn frozen(group: &Group) -> bool {
     let Some(dir) = group.controller_dir(Controller::Freezer) else { return false };
     let says = |name: &str, frozen: &str| {
         std::fs::read_to_string(dir.join(name)).is_ok_and(|text| text.trim_end().lines().any(|line| line == frozen))

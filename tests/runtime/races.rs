@@ -188,6 +188,50 @@ mod own {
         }
     }
 
+    #[test]
+    #[ignore = "needs root"]
+    fn a_pause_that_is_killed_at_any_time_leaves_a_container_that_can_be_resumed_or_started() {
+        let mut bundle = Bundle::new("rt-race-pause");
+        bundle.script("exec sleep 1000");
+        let pause = words(&bundle).join(" ");
+        let mut killed = 0;
+        for step in 0..40 {
+            bundle.create().ok();
+            let script = format!(
+                "cd /; {pause} pause c & i=0; while [ $i -lt {} ]; do i=$((i+1)); done; kill -9 $! 2>/dev/null; wait $!; echo $?",
+                step * 100
+            );
+            killed += usize::from(bundle.host.run("sh", &["-c", &script]).trim() == "137");
+            if bundle.status() == "paused" {
+                bundle.verb(&["resume", "c"]).ok();
+            }
+            at_last(&bundle, &["start", "c"]);
+            assert_eq!(bundle.status(), "running", "{step}");
+            bundle.verb(&["delete", "--force", "c"]).ok();
+        }
+        assert!(killed > 0, "every pause came to its end");
+        bundle.assert_clean();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_created_container_whose_freezer_alone_is_on_can_be_resumed() {
+        let mut bundle = Bundle::new("rt-race-frozen");
+        bundle.script("exec sleep 1000").create().ok();
+        let dir = bundle.host.controller("freezer", "berth-runtime-c");
+        match dir.join("freezer.state") {
+            file if file.exists() => std::fs::write(file, "FROZEN").unwrap(),
+            _ => std::fs::write(dir.join("cgroup.freeze"), "1").unwrap(),
+        }
+        let start = bundle.verb(&["start", "c"]);
+        assert!(start.stderr.contains("cannot start a container that is paused"), "{} {}", start.code, start.stderr);
+        bundle.verb(&["resume", "c"]).ok();
+        assert_eq!(bundle.status(), "created");
+        at_last(&bundle, &["start", "c"]);
+        assert!(bundle.verb(&["resume", "c"]).stderr.contains("container not paused"));
+        bundle.done();
+    }
+
     /// Starts `run` of container `c`, with its output to nowhere.
     fn running(bundle: &Bundle) -> berth_test_host::Running {
         bundle.write();
