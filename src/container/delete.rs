@@ -13,8 +13,12 @@ use crate::systemd;
 const PATIENCE_MS: u16 = 10_000;
 
 /// Deletes a container. With `force` it is killed first, and one that does not exist is no error.
+///
+/// Another verb may have the container. With `force` its processes are killed until that verb has come to its end, which
+/// is soon: a create fails with its init, whatever hook it waits for ([`super::hooks`]), and a start with the hook that
+/// is in the container. What a create waits for before it has made an init has its own end: systemd's answer, and
+/// storage.
 pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
-    // Another verb may be waiting for a hook in the container.
     let opened = if force { table.open_or(id, || kill_recorded(table, id)) } else { table.open(id) };
     let slot = match opened {
         Err(StateError::Missing(_)) if force => return Ok(()),
@@ -36,10 +40,10 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
     remove(table, slot, &record, &group)
 }
 
-/// Kills what there is of a container that another verb has: that verb comes to its end then.
+/// Kills what there is by now of a container that another verb has: that verb comes to its end then.
 fn kill_recorded(table: &Table, id: &str) {
     if let Ok(group) = table.read(id).and_then(|record| Ok(record.group()?)) {
-        let _ = group.kill();
+        let _ = empty(&group);
     }
 }
 

@@ -8,6 +8,9 @@
 //! A hook gets the container's state on its standard input, exactly its arguments and environment, and a process group
 //! of its own. What it writes is kept for the error that it may become. Hooks of a point run one after the other, and
 //! the first that fails is the last; only those of poststop all run.
+//!
+//! A hook that a create waits for is ended when the container's init ends: nothing can come of the create any more. So
+//! whoever kills the container does not wait for its hooks, however long they take.
 
 use super::interrupt::{Interrupt, interrupted};
 use super::state::{Record, Status};
@@ -20,7 +23,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -46,7 +49,15 @@ pub(super) struct Subject<'a> {
     id: &'a str,
     bundle: &'a Path,
     annotations: &'a BTreeMap<String, String>,
+    until: Until<'a>,
+}
+
+/// What ends a hook that has not ended by itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Until<'a> {
     interrupt: Interrupt<'a>,
+    /// The end of this process.
+    init: Option<BorrowedFd<'a>>,
 }
 
 /// What a hook reads: the state as the runtime specification has it.
@@ -65,18 +76,25 @@ struct State<'a> {
 impl<'a> Subject<'a> {
     /// A container in the making.
     pub(super) fn new(id: &'a str, bundle: &'a Path, plan: &'a Plan) -> Self {
-        Self { version: &plan.version, id, bundle, annotations: &plan.annotations, interrupt: Interrupt::default() }
+        Self { version: &plan.version, id, bundle, annotations: &plan.annotations, until: Until::default() }
     }
 
     /// A container that was recorded.
     pub(super) fn of(record: &'a Record) -> Self {
         let Record { oci_version, id, bundle, annotations, .. } = record;
-        Self { version: oci_version, id, bundle, annotations, interrupt: Interrupt::default() }
+        Self { version: oci_version, id, bundle, annotations, until: Until::default() }
     }
 
     /// An interrupt ends the hook that runs, which has failed then.
-    pub(super) fn until(self, interrupt: Interrupt<'a>) -> Self {
-        Self { interrupt, ..self }
+    pub(super) fn until(mut self, interrupt: Interrupt<'a>) -> Self {
+        self.until.interrupt = interrupt;
+        self
+    }
+
+    /// So does the end of the init of this descriptor.
+    pub(super) fn with_init(mut self, init: BorrowedFd<'a>) -> Self {
+        self.until.init = Some(init);
+        self
     }
 
     /// Runs hooks one after the other up to the first that fails. `pid` is the init's, as the hooks see it.
@@ -90,9 +108,9 @@ impl<'a> Subject<'a> {
     /// Runs hooks as it is iterated over, and gives those that fail.
     pub(super) fn failures(&self, kind: HookKind, hooks: &[Hook], pid: Option<u32>) -> impl Iterator<Item = HookError> {
         let state = if hooks.is_empty() { Vec::new() } else { self.state(status_at(kind), pid) };
-        let interrupt = self.interrupt;
+        let until = self.until;
         hooks.iter().enumerate().filter_map(move |(index, hook)| {
-            run(hook, &state, interrupt).err().map(|source| HookError { kind, index, source })
+            run(hook, &state, until).err().map(|source| HookError { kind, index, source })
         })
     }
 
@@ -114,7 +132,7 @@ fn status_at(kind: HookKind) -> Status {
     }
 }
 
-fn run(hook: &Hook, state: &[u8], interrupt: Interrupt<'_>) -> io::Result<()> {
+fn run(hook: &Hook, state: &[u8], until: Until<'_>) -> io::Result<()> {
     let c_strings = |texts: &[String]| {
         texts.iter().map(|t| CString::new(t.as_str()).map_err(io::Error::other)).collect::<io::Result<Vec<_>>>()
     };
@@ -132,7 +150,7 @@ fn run(hook: &Hook, state: &[u8], interrupt: Interrupt<'_>) -> io::Result<()> {
     let seconds = hook.timeout.and_then(|s| u64::try_from(s).ok());
     let deadline = seconds.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
     let mut talk = Talk { input: Some(input), output: Some(output), state, said: Vec::new() };
-    let stop = talk.until_end(&pidfd, deadline, interrupt)?;
+    let stop = talk.until_end(&pidfd, deadline, until)?;
     if stop != Stop::Ended {
         spawn::kill_group(pid)?;
         // It may have left its group.
@@ -142,10 +160,11 @@ fn run(hook: &Hook, state: &[u8], interrupt: Interrupt<'_>) -> io::Result<()> {
         }
         spawn::wait(&pidfd, true)?;
         talk.hear()?;
-        if stop == Stop::Interrupted {
-            return Err(interrupted());
-        }
-        return Err(failure(&format!("took longer than its timeout of {} s", seconds.unwrap_or(0)), &talk.said));
+        return Err(match stop {
+            Stop::Interrupted => interrupted(),
+            Stop::Died => failure("the container's process has ended", &talk.said),
+            _ => failure(&format!("took longer than its timeout of {} s", seconds.unwrap_or(0)), &talk.said),
+        });
     }
     talk.hear()?;
     match spawn::wait(&pidfd, true)? {
@@ -175,6 +194,8 @@ enum Stop {
     Ended,
     Late,
     Interrupted,
+    /// The container's init has ended.
+    Died,
 }
 
 /// Both directions of the conversation with a hook.
@@ -190,9 +211,9 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    /// Talks until the hook has ended, or until the deadline or an interrupt. What it has started may live on, its
+    /// Talks until the hook has ended, or until the deadline or what else ends it. What it has started may live on, its
     /// output included: that is not waited for.
-    fn until_end(&mut self, pidfd: &OwnedFd, deadline: Option<Instant>, interrupt: Interrupt<'_>) -> io::Result<Stop> {
+    fn until_end(&mut self, pidfd: &OwnedFd, deadline: Option<Instant>, until: Until<'_>) -> io::Result<Stop> {
         loop {
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = match left {
@@ -204,7 +225,8 @@ impl Talk<'_> {
                 None => PollTimeout::NONE,
             };
             let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            fds.extend(interrupt.poll_fd());
+            fds.extend(until.interrupt.poll_fd());
+            fds.extend(until.init.map(|init| PollFd::new(init, PollFlags::POLLIN)));
             fds.extend(self.output.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             fds.extend(self.input.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
             match poll(&mut fds, timeout) {
@@ -212,7 +234,9 @@ impl Talk<'_> {
                 Err(e) => return Err(e.into()),
             }
             let ended = fds[0].any() == Some(true);
-            let interrupted = interrupt.poll_fd().is_some() && fds[1].any() == Some(true);
+            let mut others = fds[1..].iter().map(|fd| fd.any() == Some(true));
+            let interrupted = until.interrupt.poll_fd().is_some() && others.next() == Some(true);
+            let died = until.init.is_some() && others.next() == Some(true);
             self.tell()?;
             self.hear()?;
             if ended {
@@ -220,6 +244,9 @@ impl Talk<'_> {
             }
             if interrupted {
                 return Ok(Stop::Interrupted);
+            }
+            if died {
+                return Ok(Stop::Died);
             }
         }
     }
@@ -271,12 +298,12 @@ mod tests {
     }
 
     fn said(script: &str) -> String {
-        run(&shell(script), b"{}", Interrupt::default()).unwrap_err().to_string()
+        run(&shell(script), b"{}", Until::default()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_failure_says_how_it_ended_and_what_it_wrote_last() {
-        assert!(run(&shell("true"), b"{}", Interrupt::default()).is_ok());
+        assert!(run(&shell("true"), b"{}", Until::default()).is_ok());
         assert_eq!(said("echo a; echo b >&2; exit 3"), "exit status 3, stderr: a\nb");
         assert_eq!(said("kill -9 $$"), "ended by signal 9, stderr: ");
         let long = said("i=0; while [ $i -lt 999 ]; do echo line $i; i=$((i+1)); done; exit 1");
@@ -286,16 +313,16 @@ mod tests {
     #[test]
     fn a_program_that_cannot_be_run_is_named() {
         let hook = Hook { path: "/no/such/hook".into(), ..shell("") };
-        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
+        let e = run(&hook, b"{}", Until::default()).unwrap_err();
         assert!(e.to_string().starts_with("`/no/such/hook`: No such file"), "{e}");
     }
 
     #[test]
     fn a_long_state_is_read_whole_and_one_that_nobody_reads_holds_nothing_up() {
         let state = vec![b'x'; 1 << 20];
-        assert!(run(&shell("test $(wc -c) = 1048576"), &state, Interrupt::default()).is_ok());
-        assert!(run(&shell("exit 0"), &state, Interrupt::default()).is_ok());
-        assert!(run(&shell("exec <&-; sleep 0; exit 0"), &state, Interrupt::default()).is_ok());
+        assert!(run(&shell("test $(wc -c) = 1048576"), &state, Until::default()).is_ok());
+        assert!(run(&shell("exit 0"), &state, Until::default()).is_ok());
+        assert!(run(&shell("exec <&-; sleep 0; exit 0"), &state, Until::default()).is_ok());
     }
 
     #[test]
@@ -303,7 +330,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let hook = shell(&format!("sleep 1000 & echo $! > {}", pid.display()));
-        run(&hook, b"{}", Interrupt::default()).unwrap();
+        run(&hook, b"{}", Until::default()).unwrap();
         let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
@@ -315,21 +342,31 @@ mod tests {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
         let path = format!("/proc/{}/fd/{fd}", std::process::id());
         let hook = Hook { timeout: Some(1), ..shell(&format!("echo slow; exec 9>{path}; sleep 1000 & wait")) };
-        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
+        let e = run(&hook, b"{}", Until::default()).unwrap_err();
         assert_eq!(e.to_string(), "took longer than its timeout of 1 s, stderr: slow");
         drop(writer);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]
+    fn one_whose_container_has_ended_is_killed() {
+        let (program, argv) = (Path::new("/bin/sh"), [c"sh", c"-c", c"sleep 0.2"].map(CString::from));
+        let (_, init) = spawn::spawn_group(program, &argv, &[], &[]).unwrap();
+        let until = Until { init: Some(init.as_fd()), ..Until::default() };
+        let e = run(&shell("echo waits; exec sleep 1000"), b"{}", until).unwrap_err();
+        assert_eq!(e.to_string(), "the container's process has ended, stderr: waits");
+        spawn::wait(&init, true).unwrap();
+    }
+
+    #[test]
     fn one_that_never_stops_writing_is_stopped() {
         let hook = Hook { timeout: Some(1), ..shell("yes") };
-        let e = run(&hook, b"{}", Interrupt::default()).unwrap_err();
+        let e = run(&hook, b"{}", Until::default()).unwrap_err();
         assert!(e.to_string().starts_with("took longer than its timeout of 1 s, stderr: y\ny\n"), "{e}");
     }
 
     fn subject(annotations: &BTreeMap<String, String>) -> Subject<'_> {
-        Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations, interrupt: Interrupt::default() }
+        Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations, until: Until::default() }
     }
 
     #[test]

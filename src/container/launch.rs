@@ -31,7 +31,7 @@ use crate::rootfs::{self, CgroupSource, Sources, overlay};
 use crate::security::label;
 use crate::security::seccomp::Filter;
 use crate::spec::{self, HookKind, IdMaps, Mount, MountKind, Plan, Process, SpecError};
-use crate::sys::clone::CloneArgs;
+use crate::sys::clone::{Child, CloneArgs};
 use crate::sys::mount::attr;
 use crate::sys::{fd, pidfd};
 use std::ffi::CString;
@@ -210,7 +210,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let listener = filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = let_in(&ways, process, &ours, child.pid)
-        .and_then(|()| hosts_part(l, plan, &ours, child.pid, &mut moved))
+        .and_then(|()| hosts_part(l, plan, &ours, &child, &mut moved))
         .and_then(|()| hear_ready(&ours, l.interrupt, hand_on));
     match ready {
         Ok(terminal) => {
@@ -353,7 +353,7 @@ fn hosts_part(
     l: &Launch<'_>,
     plan: &Plan,
     socket: &OwnedFd,
-    pid: u32,
+    child: &Child,
     moved: &mut Option<device::Moved>,
 ) -> Result<(), LaunchError> {
     if !has_hosts_part(plan) {
@@ -365,13 +365,14 @@ fn hosts_part(
     }
     if !plan.net_devices.is_empty() {
         // The child waits for us: the number is its own.
-        let path = format!("/proc/{pid}/ns/net");
+        let path = format!("/proc/{}/ns/net", child.pid);
         let netns = std::fs::File::open(&path).op("open namespace", &path)?;
         let names = plan.net_devices.iter().map(|d| (d.host_name.as_str(), d.name.as_str()));
         *moved = Some(device::move_all(names, netns.as_fd())?);
     }
     for kind in [HookKind::Prestart, HookKind::CreateRuntime] {
-        Subject::new(l.id, l.bundle, plan).until(l.interrupt).run(kind, plan.hooks.of(kind), Some(pid))?;
+        let subject = Subject::new(l.id, l.bundle, plan).until(l.interrupt).with_init(child.pidfd.as_fd());
+        subject.run(kind, plan.hooks.of(kind), Some(child.pid))?;
     }
     fd::send_with(socket, &[BUILT], &[]).op("let go on", "the container's process")?;
     Ok(())

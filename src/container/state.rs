@@ -28,6 +28,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the cgroup hierarchies are mounted.
 pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
@@ -35,6 +36,10 @@ pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
 /// Mode of a gate that may be opened, and the bit that says so.
 const GATE: u32 = 0o600;
 const GATE_OPENS: u32 = 0o200;
+
+/// The first pause between two looks at a container that another verb has; it doubles up to [`BUSY_PAUSE_MAX`].
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// Why a verb was refused.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +216,7 @@ impl Table {
             Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
             Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
         }
-        let slot = lock(dir, id, || ())?;
+        let slot = lock(dir, id, wait_lock)?;
         // Deleted since, and made again by another: that one's lock is what we have waited for.
         if slot.dir.join("state.json").exists() {
             return Err(StateError::Exists(id.into()));
@@ -221,16 +226,26 @@ impl Table {
 
     /// Locks a container that exists. Waits for the verb that has it.
     pub fn open(&self, id: &str) -> Result<Slot, StateError> {
-        self.open_or(id, || ())
+        lock(self.present(id)?, id, wait_lock)
     }
 
-    /// As [`Table::open`]; when another verb has the container, `busy` is called before that is waited for.
-    pub(super) fn open_or(&self, id: &str, busy: impl FnOnce()) -> Result<Slot, StateError> {
+    /// As [`Table::open`]; while another verb has the container, `busy` is called again and again.
+    pub(super) fn open_or(&self, id: &str, mut busy: impl FnMut()) -> Result<Slot, StateError> {
+        lock(self.present(id)?, id, |file| {
+            let mut pause = BUSY_PAUSE;
+            while !try_lock(file)? {
+                busy();
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(BUSY_PAUSE_MAX);
+            }
+            Ok(())
+        })
+    }
+
+    /// Where a container is that there must be.
+    fn present(&self, id: &str) -> Result<PathBuf, StateError> {
         let dir = self.dir(id)?;
-        if !dir.is_dir() {
-            return Err(StateError::Missing(id.into()));
-        }
-        lock(dir, id, busy)
+        if dir.is_dir() { Ok(dir) } else { Err(StateError::Missing(id.into())) }
     }
 
     /// As [`Table::open`], of the container of `record` and no later one of its name; `None` when it is gone.
@@ -290,7 +305,7 @@ impl Table {
 /// A write lock on all of a file.
 const WHOLE: libc::flock = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
 
-fn lock(dir: PathBuf, id: &str, busy: impl FnOnce()) -> Result<Slot, StateError> {
+fn lock(dir: PathBuf, id: &str, take: impl FnOnce(&File) -> nix::Result<()>) -> Result<Slot, StateError> {
     let path = dir.join("lock");
     let file = match File::options().write(true).create(true).truncate(false).open(&path) {
         Ok(file) => file,
@@ -298,19 +313,24 @@ fn lock(dir: PathBuf, id: &str, busy: impl FnOnce()) -> Result<Slot, StateError>
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StateError::Missing(id.into())),
         Err(e) => return Err(OpError::new("open", path.display().to_string(), e).into()),
     };
-    match nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&WHOLE)) {
-        Ok(_) => {}
-        Err(nix::Error::EAGAIN | nix::Error::EACCES) => {
-            busy();
-            nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLKW(&WHOLE)).op("lock", &path)?;
-        }
-        Err(e) => return Err(OpError::new("lock", path.display().to_string(), e).into()),
-    }
+    take(&file).op("lock", &path)?;
     // Deleted since. The directory says nothing: there may be a new one of that name.
     if file.metadata().op("look at", &path)?.nlink() == 0 {
         return Err(StateError::Missing(id.into()));
     }
     Ok(Slot { dir, id: id.into(), _lock: file })
+}
+
+fn wait_lock(file: &File) -> nix::Result<()> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETLKW(&WHOLE)).map(drop)
+}
+
+fn try_lock(file: &File) -> nix::Result<bool> {
+    match nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETLK(&WHOLE)) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Another process holds the lock.

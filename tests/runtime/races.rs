@@ -190,6 +190,35 @@ mod own {
 
     #[test]
     #[ignore = "needs root"]
+    fn a_hook_of_the_host_that_never_ends_is_ended_with_the_container_that_is_deleted() {
+        for kind in ["prestart", "createRuntime"] {
+            let mut bundle = Bundle::new("rt-race-host-hook");
+            let here = bundle.host.dir().join("here");
+            let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", here.display());
+            bundle.config["hooks"] = json!({kind: [
+                {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]});
+            bundle.script("exec sleep 1000").write();
+            let mut create = bundle.runtime();
+            create.args(["create", "--bundle"]).arg(bundle.dir()).arg("c").stdout(std::process::Stdio::null());
+            let said = std::fs::File::create(bundle.host.dir().join("said")).unwrap();
+            let mut create = bundle.host.spawn(create.stderr(said));
+            berth_test_host::eventually("the hook", PATIENCE, || here.exists().then_some(()));
+            at_last(&bundle, &["delete", "--force", "c"]);
+            assert_eq!(create.wait(PATIENCE).code(), Some(1), "{kind}");
+            let words = bundle.said();
+            assert!(
+                words.contains(&format!("error running {kind} hook #0: the container's process has ended")),
+                "{words}"
+            );
+            // By its number in the host.
+            let hook = format!("! test -e /proc/{}", std::fs::read_to_string(&here).unwrap().trim());
+            bundle.host.run("sh", &["-c", &hook]);
+            bundle.assert_clean();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn a_pause_that_is_killed_at_any_time_leaves_a_container_that_can_be_resumed_or_started() {
         let mut bundle = Bundle::new("rt-race-pause");
         bundle.script("exec sleep 1000");
