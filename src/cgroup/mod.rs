@@ -11,6 +11,7 @@
 //!                                                              [empty] ──remove──> gone (idempotent)
 //! ```
 //! Who owns what: a [`Group`] is a name, not a handle; dropping it does nothing. Whoever created a group removes it.
+//! Where names come from outside, a mark says who has the group, see [`Group::claim`].
 //! Every failure is an [`OpError`] that names the file, and leaves what was made before it to [`Group::remove`].
 //!
 //! # The tree of a node
@@ -37,6 +38,7 @@ pub mod account;
 mod files;
 mod hierarchies;
 pub mod limits;
+mod mark;
 mod oom;
 mod owner;
 mod stats;
@@ -46,6 +48,7 @@ mod v2;
 mod writes;
 
 pub use hierarchies::{Controller, Hierarchies, Version};
+pub use mark::Claim;
 pub use oom::OomWatch;
 pub use stats::Stats;
 
@@ -302,7 +305,11 @@ impl Group {
     /// that are on their way out, then says EBUSY.
     pub fn remove(&self) -> Result<(), OpError> {
         let mut first = Ok(());
-        for dir in self.dirs() {
+        let mut dirs = self.dirs();
+        // The one with the mark last.
+        let members = self.members();
+        dirs.sort_by_key(|dir| *dir == members);
+        for dir in dirs {
             first = first.and(files::remove_tree(&dir));
         }
         first

@@ -220,6 +220,8 @@ mod tests {
             annotations: BTreeMap::new(),
             shares_pids: false,
             further: Vec::new(),
+            mark: None,
+            has_group: false,
             unit: None,
             hooks: crate::spec::Hooks::default(),
         };

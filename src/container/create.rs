@@ -6,10 +6,10 @@ use super::delete::{self, run_poststop};
 use super::hooks::HookError;
 use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
-use super::notify;
 use super::scope::{self, Scope, Wanted};
 use super::state::{Record, Slot, StateError, Table};
-use crate::cgroup::Group;
+use super::{mark, notify};
+use crate::cgroup::{Group, Version};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{self, Plan};
 use crate::systemd;
@@ -153,11 +153,11 @@ pub(super) fn create_in(
         Err(e) => return Err(undo(slot, None, e)),
     };
     let mut record = new_record(plan, bundle, c, &group);
-    let created = make(&slot, &mut record, plan, c, (&group, wanted), ends);
+    let created = make(table, &slot, &mut record, plan, c, (&group, wanted), ends);
     match created {
         Ok(launched) => Ok(Created { slot, launched, group, record }),
         Err(e) => {
-            let first = undo(slot, Some((&group, record.unit.as_deref())), e);
+            let first = undo(slot, Some((&group, &record)), e);
             run_poststop(table, &record);
             Err(first)
         }
@@ -165,6 +165,7 @@ pub(super) fn create_in(
 }
 
 fn make(
+    table: &Table,
     slot: &Slot,
     record: &mut Record,
     plan: &Plan,
@@ -175,11 +176,20 @@ fn make(
     record.unit = wanted.as_ref().map(|wanted| wanted.unit.name.clone());
     // Before anything is made, so that `delete --force` finds what a killed create leaves.
     slot.write(record)?;
+    // On version 2 the group's directory is systemd's to make.
+    let late = wanted.is_some() && group.version() == Version::V2;
+    if !late && let Err(e) = mark::take(table, slot, record, group) {
+        record.unit = None;
+        return Err(e);
+    }
     let scope = match wanted {
         // One that cannot be started may be another's, and is not ours to stop.
         Some(wanted) => Some(Scope::start(&wanted, c.id, plan, group).inspect_err(|_| record.unit = None)?),
         None => None,
     };
+    if late {
+        mark::take(table, slot, record, group)?;
+    }
     group.create()?;
     group.configure(scope.as_ref().map_or(&plan.resources, Scope::first))?;
     let launch = Launch {
@@ -227,6 +237,8 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
         shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
         further: Vec::new(),
         hooks: plan.hooks.later(),
+        mark: Some(mark::unique(since_epoch)),
+        has_group: false,
         unit: None,
     };
     record.set_group(group);
@@ -248,13 +260,17 @@ fn fifo(path: &Path) -> Result<OwnedFd, OpError> {
     nix::fcntl::open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).op("open", path)
 }
 
-/// Takes back what was made; the first error is the one to tell. The group is one that this create has to itself.
-fn undo(slot: Slot, made: Option<(&Group, Option<&str>)>, first: VerbError) -> VerbError {
-    if let Some((group, unit)) = made {
-        // What hooks have left in it too, which no pid namespace may end.
-        let _ = delete::empty(group);
-        let _ = unit.map_or(Ok(()), systemd::stop);
-        let _ = group.remove();
+/// Takes back what was made; the first error is the one to tell. A group that could not be had is left alone.
+fn undo(slot: Slot, made: Option<(&Group, &Record)>, first: VerbError) -> VerbError {
+    if let Some((group, record)) = made {
+        if record.has_group {
+            // What hooks have left in it too, which no pid namespace may end.
+            let _ = delete::empty(group);
+        }
+        let _ = record.unit.as_deref().map_or(Ok(()), systemd::stop);
+        if record.has_group {
+            let _ = group.remove();
+        }
     }
     let _ = slot.remove();
     first

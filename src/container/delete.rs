@@ -2,12 +2,14 @@
 
 use super::create::VerbError;
 use super::hooks::Subject;
+use super::mark;
 use super::state::{Record, Slot, StateError, Status, Table};
 use crate::cgroup::Group;
 use crate::errno::{OpError, chain};
 use crate::spec::HookKind;
 use crate::sys::pidfd;
 use crate::systemd;
+use std::io;
 
 /// How long the processes of a killed container may take to end.
 const PATIENCE_MS: u16 = 10_000;
@@ -34,7 +36,7 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
     match slot.status(&record)? {
         Status::Stopped => {}
         // One that never ran anything of the user's is ended without being asked to, as runc does it.
-        status if force || status == Status::Created => end(&group, record.pid)?,
+        status if force || status == Status::Created => end(&record, &group)?,
         status => return Err(StateError::Wrong { verb: "delete", status }.into()),
     }
     remove(table, slot, &record, &group)
@@ -42,19 +44,24 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
 
 /// Kills what there is by now of a container that another verb has: that verb comes to its end then.
 fn kill_recorded(table: &Table, id: &str) {
-    if let Ok(group) = table.read(id).and_then(|record| Ok(record.group()?)) {
+    if let Ok(Some(group)) = table.read(id).and_then(|record| Ok(mark::group_of(&record)?)) {
         let _ = empty(&group);
     }
 }
 
 /// Ends a container that must not go on, and removes it.
 pub(super) fn end_and_remove(table: &Table, slot: Slot, record: &Record, group: &Group) -> Result<(), VerbError> {
-    let ended = end(group, record.pid);
+    let ended = end(record, group);
     remove(table, slot, record, group).and(Ok(ended?))
 }
 
-fn end(group: &Group, pid: u32) -> Result<(), OpError> {
-    let init = (pid != 0).then(|| pidfd::open(pid));
+fn end(record: &Record, group: &Group) -> Result<(), OpError> {
+    if mark::is_others(record, group)? {
+        // Its init has left the group, for which it needs the rights of the machine's root.
+        let why = io::Error::other("its control group is another container's");
+        return Err(OpError::new("end container", &record.id, why));
+    }
+    let init = (record.pid != 0).then(|| pidfd::open(record.pid));
     group.kill()?;
     if let Some(Ok(init)) = init {
         let _ = pidfd::wait_end(&init, Some(PATIENCE_MS));
@@ -62,15 +69,23 @@ fn end(group: &Group, pid: u32) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Removes group and record of a container whose init has ended, and runs the hooks that come after that.
+/// Removes group and record of a container whose init has ended, and runs the hooks that come after that. A group that
+/// another container has by now is left alone.
 pub(super) fn remove(table: &Table, slot: Slot, record: &Record, group: &Group) -> Result<(), VerbError> {
+    let removed = match mark::holds(table, record, group) {
+        Ok(true) => remove_group(record, group).map_err(VerbError::from),
+        other => other.map(drop),
+    };
+    slot.remove()?;
+    run_poststop(table, record);
+    removed
+}
+
+fn remove_group(record: &Record, group: &Group) -> Result<(), OpError> {
     let killed = empty(group);
     // Before the group goes, which is systemd's to remove; what else it left of it, on version 1, is ours.
     let stopped = record.unit.as_deref().map_or(Ok(()), systemd::stop);
-    let removed = group.remove();
-    slot.remove()?;
-    run_poststop(table, record);
-    Ok(killed.and(stopped).and(removed)?)
+    killed.and(stopped).and(group.remove())
 }
 
 /// Kills what is left in a container's group: without a pid namespace of its own, processes outlive its init. Asked

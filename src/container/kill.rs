@@ -1,6 +1,7 @@
 //! `kill`, `pause` and `resume`.
 
 use super::create::VerbError;
+use super::mark;
 use super::state::{StateError, Status, Table, frozen, start_time};
 use crate::cgroup::Group;
 use crate::errno::OpContext;
@@ -15,7 +16,7 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     let record = table.read(id)?;
     let status = table.status(&record)?;
     if all {
-        let group = record.group()?;
+        let Some(group) = mark::group_of(&record)? else { return Ok(()) };
         if signal == libc::SIGKILL {
             return Ok(group.kill()?);
         }
@@ -23,8 +24,9 @@ pub fn kill(table: &Table, id: &str, signal: i32, all: bool) -> Result<(), VerbE
     }
     if record.shares_pids && signal == libc::SIGKILL {
         // What the init leaves behind is the container's as well, and nothing else ends it.
-        let group = record.group()?;
-        if group.populated()? {
+        if let Some(group) = mark::group_of(&record)?
+            && group.populated()?
+        {
             return Ok(group.kill()?);
         }
     }

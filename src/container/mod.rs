@@ -26,6 +26,7 @@ pub mod interrupt;
 pub mod kill;
 pub mod launch;
 mod listener;
+mod mark;
 mod namespaces;
 pub mod notify;
 mod program;

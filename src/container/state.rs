@@ -143,6 +143,13 @@ pub struct Record {
     /// v1 hierarchies that the group is in besides those that every group is in, by the controllers' names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<String>,
+    /// What the group's mark says of this container alone, see [`super::mark`]; `None` where groups take no mark, and in
+    /// records of before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// This process has made the group the container's.
+    #[serde(skip)]
+    pub has_group: bool,
     /// The unit of systemd's whose group it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -340,7 +347,8 @@ fn is_locked(dir: &Path) -> bool {
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETLK(&mut whole)).is_ok() && whole.l_type != libc::F_UNLCK as i16
 }
 
-fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
+/// The record in the directory of a container.
+pub(super) fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
     let path = dir.join("state.json");
     match std::fs::read(&path) {
         Ok(json) => serde_json::from_slice(&json).map_err(|source| StateError::Damaged { id: id.into(), source }),

@@ -13,9 +13,22 @@ fn record(pid: u32) -> Record {
         annotations: BTreeMap::new(),
         shares_pids: false,
         further: Vec::new(),
+        mark: None,
+        has_group: false,
         unit: None,
         hooks: Hooks::default(),
     }
+}
+
+#[test]
+fn a_record_of_before_there_were_marks_is_read() {
+    let mut json = serde_json::to_value(record(1)).unwrap();
+    assert!(json.get("mark").is_none() && json.get("has_group").is_none());
+    let old: Record = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!((old.mark, old.has_group), (None, false));
+    json["mark"] = "1f.2".into();
+    let new: Record = serde_json::from_value(json).unwrap();
+    assert_eq!(new.mark.as_deref(), Some("1f.2"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Sets attribute `name` of an open file or directory (fsetxattr(2)); `fd` may not be one of `O_PATH`.
 pub fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> io::Result<()> {
@@ -22,6 +23,17 @@ pub fn set_at(dir: BorrowedFd<'_>, entry: &OsStr, name: &CStr, value: &[u8]) -> 
     // SAFETY: `path` and `name` are NUL-terminated and owned or borrowed until after the call, of which the kernel reads
     // them and `value.len()` bytes of `value`; nothing is written to memory.
     let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the file at `path` attribute `name`, which it must not have: of several that do so at once, one succeeds, and the
+/// others are told EEXIST (setxattr(2), `XATTR_CREATE`).
+pub fn create(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = super::path::c_path(path)?;
+    // SAFETY: `path` and `name` are NUL-terminated and owned or borrowed until after the call, of which the kernel reads
+    // them and `value.len()` bytes of `value`; nothing is written to memory.
+    let done =
+        unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), libc::XATTR_CREATE) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -88,6 +100,14 @@ mod tests {
         set(file.as_fd(), name, &long).unwrap();
         assert_eq!(read(file.as_fd(), name).unwrap().as_deref(), Some(&long[..]));
         assert_eq!(names(file.as_fd()).unwrap(), [name.to_owned()]);
+    }
+
+    #[test]
+    fn an_attribute_is_created_once() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        create(dir.path(), c"user.x", b"1").unwrap();
+        assert_eq!(create(dir.path(), c"user.x", b"2").unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        assert_eq!(read(File::open(dir.path()).unwrap().as_fd(), c"user.x").unwrap().as_deref(), Some(&b"1"[..]));
     }
 
     #[test]

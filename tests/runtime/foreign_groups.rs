@@ -118,6 +118,75 @@ fn a_container_of_the_same_name_in_another_table_keeps_its_group() {
     bundle.done();
 }
 
+/// A verb on container `id` of another table; its output goes to a file, which a container may keep open.
+fn elsewhere(bundle: &Bundle, args: &[&str], id: &str) -> Said {
+    let path = bundle.host.dir().join(format!("elsewhere-{id}"));
+    let file = File::create(&path).unwrap();
+    let mut other = bundle.host.berth_runtime();
+    other.args(["--root", "/run/other"]).args(args).arg(id).current_dir("/").stdin(Stdio::null());
+    let status = other.stdout(Stdio::null()).stderr(file).status().unwrap();
+    let stderr = std::fs::read_to_string(path).unwrap();
+    Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_is_its_containers_until_that_is_deleted() {
+    let mut bundle = Bundle::new("rt-foreign-stopped");
+    create_at(&mut bundle, "/rt-foreign").ok();
+    bundle.verb(&["start", "c"]).ok();
+    bundle.wait_status("stopped");
+    bundle.script("exec sleep 1000").write();
+    let dir = bundle.dir();
+    let create = ["create", "--bundle", dir.to_str().unwrap()];
+    let said = elsewhere(&bundle, &create, "d");
+    assert_ne!(said.code, 0);
+    assert!(said.stderr.contains("it belongs to container `/run/runtime/c`"), "{}", said.stderr);
+    assert!(bundle.host.controller("memory", "rt-foreign").exists());
+    bundle.verb(&["delete", "c"]).ok();
+    elsewhere(&bundle, &create, "d").ok();
+    elsewhere(&bundle, &["delete"], "d").ok();
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_of_a_container_that_no_table_has_any_more_may_be_taken() {
+    let mut bundle = Bundle::new("rt-foreign-stale");
+    create_at(&mut bundle, "/rt-foreign").ok();
+    let pid = bundle.state()["pid"].to_string();
+    bundle.host.run("rm", &["-r", "/run/runtime/c"]);
+    bundle.host.run("kill", &["-9", &pid]);
+    let alive = || std::fs::read_to_string(bundle.host.controller("freezer", "rt-foreign").join("cgroup.procs"));
+    berth_test_host::eventually("its end", PATIENCE, || alive().unwrap().is_empty().then_some(()));
+    create_at(&mut bundle, "/rt-foreign").ok();
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn of_many_that_want_a_group_at_once_one_has_it_and_none_harms_it() {
+    let mut bundle = Bundle::new("rt-foreign-many");
+    bundle.config["linux"]["cgroupsPath"] = json!("/rt-foreign");
+    bundle.script("exec sleep 1000").write();
+    let dir = bundle.dir();
+    let ids = ["a", "b", "d", "e"];
+    for _ in 0..10 {
+        let create = |id| elsewhere(&bundle, &["create", "--bundle", dir.to_str().unwrap()], id);
+        let said: Vec<Said> = std::thread::scope(|scope| {
+            let running: Vec<_> = ids.iter().map(|id| scope.spawn(|| create(id))).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let words: Vec<&str> = said.iter().map(|s| s.stderr.as_str()).collect();
+        assert_eq!(said.iter().filter(|s| s.code == 0).count(), 1, "{words:?}");
+        for (id, _) in ids.iter().zip(&said).filter(|(_, s)| s.code == 0) {
+            elsewhere(&bundle, &["start"], id).ok();
+            elsewhere(&bundle, &["delete", "--force"], id).ok();
+        }
+        bundle.assert_clean();
+    }
+}
+
 /// Makes groups below a directory that no path can name, and gives the last.
 fn below(dir: &Path) -> std::os::fd::OwnedFd {
     use nix::fcntl::{OFlag, open, openat};
