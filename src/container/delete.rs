@@ -28,8 +28,11 @@ pub fn delete(table: &Table, id: &str, force: bool) -> Result<(), VerbError> {
     };
     let record = match slot.read() {
         Ok(record) => record,
-        // A create that was killed before it had anything to record.
-        Err(StateError::Missing(_)) => return Ok(slot.remove()?),
+        // Of a create that was killed before it had anything to record, or of a delete that has just now come to its end.
+        Err(StateError::Missing(missing)) => {
+            slot.remove()?;
+            return if force { Ok(()) } else { Err(StateError::Missing(missing).into()) };
+        }
         Err(e) => return Err(e.into()),
     };
     let group = record.group()?;

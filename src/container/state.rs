@@ -496,11 +496,15 @@ impl Slot {
         if std::fs::remove_dir(&self.dir).is_ok() {
             return Ok(());
         }
-        match std::fs::remove_dir_all(&self.dir) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(OpError::new("remove", self.dir.display().to_string(), e).into())
+        loop {
+            match std::fs::remove_dir_all(&self.dir) {
+                // One who waited has made a new lock, and will find nothing to use.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(OpError::new("remove", self.dir.display().to_string(), e).into());
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 }
