@@ -47,7 +47,6 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         stdio: stdio(),
         sibling: false,
         interrupt: foreground.interrupt(),
-        hold: None,
         preserve: preserve(args, 3)?,
     })?;
     program.log.debug(&format!("process {} runs in `{}`", launched.pid, record.id));

@@ -18,8 +18,8 @@ pub fn work() -> ExitCode {
         eprintln!("worker: {}", chain(&e));
         return ExitCode::FAILURE;
     }
-    // Before anything else is opened. The lock is held until this process and what it clones are gone or have become
-    // the user's program.
+    // Before anything else is opened. The lock is held until this process is gone, and an init that it makes is gone too
+    // or has become the user's program.
     let (socket, lock) = (fd::inherited(SOCKET_FD), fd::inherited(LOCK_FD));
     let done = match &socket {
         Some(socket) => worker::run(socket, lock.as_ref().map(AsFd::as_fd)),

@@ -1,20 +1,26 @@
 //! One more process in a container that runs.
 //!
 //! ```text
-//! worker (host's namespaces, not dumpable from here on)            child
+//! worker (host's namespaces, not dumpable)  go-between                        child, seen by the container
 //! config.json ─→ process; user from the container's own files
-//! setns(pid) ─ clone3 (cgroup on v2) ────────────────────────────→ cgroup (v1), setns(all others), terminal
-//! wait on a socket ←──── ready (and the terminal) ──────────────── identity, filter, directory, program
-//!                  ←──── InitError, or the end of file at execve ─ execve
+//! clone3 (cgroup on v2) ──────────────────→ labels, oom score
+//!                                           cgroup (v1); all else is closed
+//!                                           setns(all, pid too), its root
+//!                                           clone3(CLONE_PARENT) ───────────→ session, terminal
+//! wait on a socket ←──── ready (and the terminal) ────────────────────────── identity, filter, directory, program
+//!                  ←──── InitError, or the end of file at execve ─────────── execve
 //! ```
 //! The child is inside the container's pid namespace while it still is a copy of the worker: the container's processes
-//! can see it, and must not be able to look into it or to trace it. It is not dumpable, and holds no descriptor of the
-//! host's tree when it enters.
+//! can see it, and keep it from going on at any step. So it is born with what it is to have: the container's root,
+//! namespaces, group, user and labels, and nothing of the host's open but its streams and the socket. They must not be
+//! able to look into it or to trace it either: it is not dumpable. The go-between stays as its guard until its program
+//! runs, and ends it with the worker.
 
+use super::between::{self, Guard};
 use super::interrupt::Interrupt;
 use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
 use super::listener::{self, Told};
-use super::namespaces::become_root;
+use super::namespaces::{become_root, setgroups_denied_to};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use super::state::start_time;
@@ -24,7 +30,7 @@ use crate::errno::{OpContext, OpError};
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
 use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError, outside, parse_lines};
-use crate::sys::clone::{CloneArgs, clone, enter_namespaces_of};
+use crate::sys::clone::{Child, CloneArgs, close_all_but, enter_namespaces_of};
 use crate::sys::{fd, namespace, pidfd, sched};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -60,9 +66,6 @@ pub struct Exec<'a> {
     pub sibling: bool,
     /// Ends it with an error as long as its program does not run.
     pub interrupt: Interrupt<'a>,
-    /// Stays open until the program runs, besides what is needed until then: a lock on what the caller works on. No
-    /// directory, as the program is looked up while it is open.
-    pub hold: Option<BorrowedFd<'a>>,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
 }
@@ -121,66 +124,66 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
         program::give_streams(e.stdio, user)?;
     }
     let (cgroup_dir, entry) = way_into_group(e)?;
-    let affinity = process.exec_affinity.clone();
+    let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
     let mut joining = Joining {
         plan: &plan,
         process,
         filter: program::filter(&plan)?,
         entry,
+        init: e.init,
         pidfd: e.pidfd,
         rare,
         stdio: e.stdio,
-        hold: e.hold,
         preserve: e.preserve,
     };
-    // Takes effect for the child only; not where the container is in our own pid namespace already.
-    enter_namespaces_of(e.pidfd, libc::CLONE_NEWPID).op("enter", "the container's pid namespace")?;
-    let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
-    let mut ours = Some(ours);
-    if !affinity.initial.is_empty() {
-        sched::set_affinity(&affinity.initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
-    }
-    let mut start = |cgroup: Option<&OwnedFd>| {
-        let cgroup = cgroup.map(AsFd::as_fd);
-        clone(&CloneArgs { sibling: e.sibling, cgroup, ..CloneArgs::default() }, || {
-            // The process waits for the worker, and must see it end.
-            drop(ours.take());
-            match run(&mut joining, &theirs) {
-                Err(e) => {
-                    announce(&theirs, &e);
-                    e.shell_code()
-                }
-            }
-        })
-    };
-    let child = match start(cgroup_dir.as_ref()) {
-        // The container has given controllers on to groups of its own below, and version 2 takes processes in leaves
-        // only: where its init has gone, this one goes too.
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) && e.subgroups.is_empty() => {
-            match e.cgroup.where_is(e.init)? {
-                Some(group) => start(group.dir_fd()?.as_ref()),
-                None => Err(error),
-            }
-        }
-        other => other,
-    }
-    .op("clone", "the container's process")?;
+    let (child, guard) = make(e, &mut joining, cgroup_dir, &theirs)?;
     drop(theirs);
     let start_time = start_time(child.pid).ok().flatten().unwrap_or(0);
-    let Some(ours) = ours else { return Err(LaunchError::Died) };
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
     let ready = hear_ready(&ours, e.interrupt, hand_on).and_then(|t| hear_end(&ours, e.interrupt).map(|()| t));
-    match ready {
-        Ok(terminal) => Ok(Launched { pid: child.pid, start_time, pidfd: child.pidfd, terminal, warnings }),
-        Err(error) => {
-            let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
-            if !e.sibling {
-                let _ = pidfd::wait(&child.pidfd);
-            }
-            Err(error)
+    if ready.is_err() {
+        let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
+        if !e.sibling {
+            let _ = pidfd::wait(&child.pidfd);
         }
+    }
+    guard.release();
+    ready.map(|terminal| Launched { pid: child.pid, start_time, pidfd: child.pidfd, terminal, warnings })
+}
+
+/// Makes the process, which says how it goes on to `ready`.
+fn make(
+    e: &Exec<'_>,
+    joining: &mut Joining<'_>,
+    cgroup: Option<OwnedFd>,
+    ready: &OwnedFd,
+) -> Result<(Child, Guard), LaunchError> {
+    let mut start = |cgroup: Option<&OwnedFd>| {
+        let first = CloneArgs { sibling: e.sibling, cgroup: cgroup.map(AsFd::as_fd), ..CloneArgs::default() };
+        let last = CloneArgs { sibling: true, ..CloneArgs::default() };
+        let joining = &mut *joining;
+        between::clone_through(&first, &last, e.interrupt, move |between| {
+            enter(joining, ready, between)?;
+            Ok(move || match run(joining, ready) {
+                Err(e) => {
+                    announce(ready, &e);
+                    e.shell_code()
+                }
+            })
+        })
+    };
+    match start(cgroup.as_ref()) {
+        // The container has given controllers on to groups of its own below, and version 2 takes processes in leaves
+        // only: where its init has gone, this one goes too.
+        Err(LaunchError::Prepare(error)) if error.errno() == Some(libc::EBUSY) && e.subgroups.is_empty() => {
+            match e.cgroup.where_is(e.init)? {
+                Some(group) => start(group.dir_fd()?.as_ref()),
+                None => Err(error.into()),
+            }
+        }
+        other => other,
     }
 }
 
@@ -207,54 +210,82 @@ fn way_into_group(e: &Exec<'_>) -> Result<(Option<OwnedFd>, Option<Entry>), Laun
     }
 }
 
-/// What the child needs, all of it opened by the worker.
+/// What the go-between and the child need, all of it opened by the worker.
 struct Joining<'a> {
     plan: &'a Plan,
     process: Process,
     filter: Option<Filter>,
+    /// The go-between has used it up before there is a child.
     entry: Option<Entry>,
+    init: u32,
     pidfd: BorrowedFd<'a>,
     /// Namespaces that only some containers have.
     rare: i32,
     stdio: [BorrowedFd<'a>; 3],
-    hold: Option<BorrowedFd<'a>>,
     preserve: u32,
 }
 
+/// Go-between: what its child is born with. `between` and `ready` are all that it has open then, besides the streams.
+fn enter(j: &mut Joining<'_>, ready: &OwnedFd, between: &OwnedFd) -> Result<(), InitError> {
+    // While the host's /proc is in sight: the container's may be anything. A child has the labels of its maker.
+    Labels::open(&j.process).at(Stage::Isolate)?.settle().at(Stage::Identity)?;
+    init::stdio(j.stdio).at(Stage::Isolate)?;
+    take_hosts_part(j).at(Stage::Isolate)?;
+    let user = j.rare & libc::CLONE_NEWUSER != 0;
+    let denied = user && setgroups_denied_to(j.init);
+    let kept = [ready.as_fd(), between.as_fd(), j.pidfd];
+    close_all_but(3 + j.preserve, &kept).op("close", "the host's descriptors").at(Stage::Isolate)?;
+    join_namespaces(j, || denied).at(Stage::Isolate)
+}
+
+/// What takes rights or files of the host's.
+fn take_hosts_part(j: &mut Joining<'_>) -> Result<(), OpError> {
+    match j.rare & libc::CLONE_NEWUSER {
+        0 => program::set_oom_score(&j.process)?,
+        _ => program::endow(&j.process, 0)?,
+    }
+    let initial = &j.process.exec_affinity.initial;
+    if !initial.is_empty() {
+        sched::set_affinity(initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
+    }
+    let Some(entry) = j.entry.take() else { return Ok(()) };
+    entry.join().op("enter", "the container's cgroup")
+}
+
+fn join_namespaces(j: &Joining<'_>, setgroups_denied: impl FnOnce() -> bool) -> Result<(), OpError> {
+    // The pid namespace takes effect for children only; not where the container is in our own already.
+    let all = libc::CLONE_NEWPID
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    // Those that only some have: re-entering the host's is refused (user), or takes its time for nothing.
+    enter_namespaces_of(j.pidfd, all | j.rare).op("enter", "the container's namespaces")?;
+    if j.rare & libc::CLONE_NEWUSER != 0 {
+        become_root(setgroups_denied)?;
+        // The kernel's setting for those who change their user may be another.
+        nix::sys::prctl::set_dumpable(false).op("make", "the process not dumpable")?;
+    }
+    Ok(())
+}
+
 fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
-    let labels = Labels::open(&j.process).at(Stage::Isolate)?;
-    join(j).at(Stage::Isolate)?;
+    let none = "all descriptors but the standard streams";
+    close_all_but(3 + j.preserve, &[ready.as_fd()]).op("close", none).at(Stage::Isolate)?;
+    nix::unistd::setsid().op("start", "a session").at(Stage::Isolate)?;
+    settle_affinity(&j.process.exec_affinity).at(Stage::Isolate)?;
+    program::set_environment(j.plan).at(Stage::Isolate)?;
     let terminal = match j.process.terminal {
         true => Some(own_terminal(&j.process).at(Stage::Terminal)?),
         false => None,
     };
-    labels.settle().at(Stage::Identity)?;
-    let kept = j.hold.into_iter().chain(terminal.as_ref().map(AsFd::as_fd)).collect();
+    let kept = terminal.as_ref().map(AsFd::as_fd).into_iter().collect();
     let open = program::Open { worker: ready, kept, preserve: j.preserve };
     let program = program::prepare(&mut j.process, j.filter.as_ref(), open)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
     program::become_it(&program, &j.process, j.filter.as_ref(), None)
-}
-
-fn join(j: &mut Joining<'_>) -> Result<(), OpError> {
-    init::stdio(j.stdio)?;
-    nix::unistd::setsid().op("start", "a session")?;
-    // While the host's /proc is in sight: the container's may be anything.
-    match j.rare & libc::CLONE_NEWUSER {
-        0 => program::set_oom_score(&j.process)?,
-        _ => program::endow(&j.process, 0)?,
-    }
-    // Taken, so that it is closed before the container can see this process.
-    if let Some(entry) = j.entry.take() {
-        entry.join().op("enter", "the container's cgroup")?;
-    }
-    settle_affinity(&j.process.exec_affinity)?;
-    program::set_environment(j.plan)?;
-    let all = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    // Those that only some have: re-entering the host's is refused (user), or takes its time for nothing.
-    enter_namespaces_of(j.pidfd, all | j.rare).op("enter", "the container's namespaces")?;
-    if j.rare & libc::CLONE_NEWUSER != 0 { become_root() } else { Ok(()) }
 }
 
 /// In the container's group: where the document says, or wherever the group may when only the worker was sent elsewhere.

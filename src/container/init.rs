@@ -6,7 +6,7 @@
 
 use super::hooks::Subject;
 use super::launch::{Prepared, await_hosts_part, await_worker};
-use super::namespaces::become_root;
+use super::namespaces::{become_root, setgroups_denied};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
@@ -109,7 +109,7 @@ fn isolate(prepared: &Prepared<'_>, worker: &OwnedFd) -> Result<(), OpError> {
             await_worker(worker)?;
         }
         // Files of the host's that are written above are not its root's.
-        become_root()?;
+        become_root(setgroups_denied)?;
     }
     prepared.ways.enter_rest()?;
     let Some(keyring) = &prepared.keyring else { return Ok(()) };

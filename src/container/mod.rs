@@ -14,6 +14,7 @@
 //! back what it made (group, record) and tells the first error. The init's mounts and namespaces die with it.
 
 pub mod ahead;
+mod between;
 pub mod console;
 pub mod create;
 pub mod delete;

@@ -18,19 +18,18 @@
 //! nothing inside may change them.
 
 use super::ahead::Netns;
-use super::launch::{Launch, LaunchError, announce};
-use super::program;
-use super::report::{AtStage, InitError, Stage};
-use crate::codec::Codec;
+use super::interrupt::Interrupt;
+use super::launch::{Launch, LaunchError};
+use super::report::{AtStage, Stage};
+use super::{between, program};
 use crate::errno::{OpContext, OpError};
 use crate::spec::{IdMaps, Plan, SpecError, kind_name, lines, parse_lines};
 use crate::sys::clone::{Child, CloneArgs, clone, enter_namespace};
 use crate::sys::namespace::{self, Identities, MountHome};
-use crate::sys::{fd, pidfd};
 use nix::unistd::{Gid, Uid};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// A namespace to enter.
@@ -185,36 +184,15 @@ impl<'a> Ways<'a> {
         stage: impl FnOnce(&mut T) -> Result<(), OpError>,
         child: impl FnOnce(&mut T) -> i32,
     ) -> Result<Child, LaunchError> {
-        let (ours, theirs) = fd::message_pair().op("make", "a socket pair")?;
         let args = CloneArgs { namespaces: args.namespaces, sibling: true, cgroup: args.cgroup };
-        let between = clone(&CloneArgs::default(), || {
+        let enter = move |_: &OwnedFd| {
             let staged = self.leave_home().and_then(|home| home.map_or(Ok(()), |_| stage(stuff)));
-            let entered = staged.and_then(|()| self.enter_first());
-            let made = entered.and_then(|()| clone(&args, || child(stuff)).op("clone", "the container's init"));
-            match made.at(Stage::Isolate) {
-                Ok(made) => {
-                    let pid = made.pid.to_le_bytes();
-                    fd::send_with(&theirs, &[&[MADE], pid.as_slice()].concat(), &[made.pidfd.as_fd()]).map_or(1, |_| 0)
-                }
-                Err(e) => {
-                    announce(&theirs, &e);
-                    1
-                }
-            }
-        })
-        .op("clone", "a process to enter namespaces first")?;
-        drop(theirs);
-        let (mut answer, mut passed) = ([0; 4096], Vec::new());
-        let heard = fd::receive_with(&ours, &mut answer, &mut passed).op("hear from", "the go-between");
-        pidfd::wait(&between.pidfd).op("wait for", "the go-between")?;
-        match (&answer[..heard?], passed.pop()) {
-            ([MADE, pid @ ..], Some(pidfd)) => {
-                let pid = pid.try_into().map(u32::from_le_bytes).map_err(|_| LaunchError::Died)?;
-                Ok(Child { pid, pidfd })
-            }
-            ([_, error @ ..], _) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
-            ([], _) => Err(LaunchError::Died),
-        }
+            staged.and_then(|()| self.enter_first()).at(Stage::Isolate)?;
+            Ok(move || child(stuff))
+        };
+        let (init, guard) = between::clone_through(&CloneArgs::default(), &args, Interrupt::default(), enter)?;
+        guard.release();
+        Ok(init)
     }
 
     /// What comes before the init is made, by the one who makes it.
@@ -273,9 +251,6 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// First byte of the go-between's message about a child that was made.
-const MADE: u8 = 0;
-
 /// The offsets of the clocks that children of the calling process get.
 const CLOCKS: &str = "/proc/self/timens_offsets";
 
@@ -312,10 +287,10 @@ fn check_not_hosts(netns: &Joined, plan: &Plan) -> Result<(), OpError> {
 }
 
 /// Becomes root of the user namespace that this process has just got into, and leaves the host's groups, unless
-/// it is one in which nobody may: made without privileges.
-pub(super) fn become_root() -> Result<(), OpError> {
+/// it is one in which nobody may, which `denied` says: made without privileges.
+pub(super) fn become_root(denied: impl FnOnce() -> bool) -> Result<(), OpError> {
     match nix::unistd::setgroups(&[]) {
-        Err(nix::Error::EPERM) if setgroups_denied() => {}
+        Err(nix::Error::EPERM) if denied() => {}
         other => other.op("leave", "the host's groups")?,
     }
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
@@ -325,5 +300,10 @@ pub(super) fn become_root() -> Result<(), OpError> {
 
 /// Whether the user namespace of this process lets nobody change groups, for all that its /proc says.
 pub(super) fn setgroups_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|said| said.trim() == "deny")
+    setgroups_denied_to("self")
+}
+
+/// As [`setgroups_denied`], of process `pid`.
+pub(super) fn setgroups_denied_to(pid: impl std::fmt::Display) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/setgroups")).is_ok_and(|said| said.trim() == "deny")
 }

@@ -1,7 +1,8 @@
 //! A worker: takes one order from its shim, does the kernel work, answers, and exits.
 //!
 //! Single-threaded, because it clones and enters namespaces. It dies with its shim (`PR_SET_PDEATHSIG`), and until it is
-//! gone the task's lock is held by it too, so that nobody sweeps the task beside it. What a failed job has made it
+//! gone the task's lock is held by it too, so that nobody sweeps the task beside it. A process of exec does not hold it:
+//! the container sees that one, could keep it from going on, and so the lock. What a failed job has made the worker
 //! removes itself; what a killed worker has made the tear-down finds by the plan, which names all of it.
 
 use super::facts;
@@ -32,8 +33,8 @@ use std::path::Path;
 /// How many files a program may have open where nobody says so.
 const FILES: u64 = 1024;
 
-/// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to. What it
-/// makes holds the task's `lock` until it has become a program of the user's.
+/// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to. An init
+/// holds the task's `lock` until it has become a program of the user's.
 pub fn run(socket: &OwnedFd, lock: Option<BorrowedFd<'_>>) -> Result<(), OpError> {
     prctl::set_pdeathsig(Signal::SIGKILL).op("ask to die with", "the shim")?;
     let (mut buffer, mut fds) = (vec![0; MAX_MESSAGE], Vec::with_capacity(MAX_PASSED));
@@ -217,7 +218,6 @@ impl<'a> Work<'a> {
             stdio,
             sibling: true,
             interrupt: Interrupt::default(),
-            hold: self.lock,
             preserve: 0,
         };
         exec::exec(&exec).map(launched).map_err(|e| Failure::exec(e.shell_code(), chain(&e)))

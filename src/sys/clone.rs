@@ -90,9 +90,23 @@ pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Ch
 
 /// Whether this process has exactly one thread.
 pub fn single_threaded() -> io::Result<bool> {
-    // Every thread is a directory, and so a link, besides `.` and the entry in the parent.
-    use std::os::unix::fs::MetadataExt;
-    Ok(std::fs::metadata("/proc/self/task")?.nlink() == 3)
+    // Unsharing a thread group is done already where there is one thread, and refused where there are more. It asks
+    // nothing of /proc, which in a container may be anything.
+    // SAFETY: unshare takes an integer; with this flag it changes nothing.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => Ok(false),
+        // A filter around us that lets nobody unshare: every thread is a directory, and so a link, besides `.` and the
+        // entry in the parent.
+        Some(libc::EPERM | libc::ENOSYS) => {
+            use std::os::unix::fs::MetadataExt;
+            Ok(std::fs::metadata("/proc/self/task")?.nlink() == 3)
+        }
+        _ => Err(error),
+    }
 }
 
 /// Moves this process into namespaces of the process that `pidfd` means, in one step (Linux 5.8).

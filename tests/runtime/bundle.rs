@@ -82,6 +82,15 @@ impl Bundle {
         Said::from(&output(self.runtime().args(args)))
     }
 
+    /// Puts a program of C at /bin/`name` in the root file system, and gives its path.
+    pub(crate) fn program(&self, name: &str, source: &str) -> PathBuf {
+        let (path, text) = (self.rootfs().join("bin").join(name), self.host.dir().join(name).with_extension("c"));
+        std::fs::write(&text, source).unwrap();
+        let mut compiler = Command::new("cc");
+        berth_test_host::run(compiler.args(["-static", "-O1", "-o"]).arg(&path).arg(&text));
+        path
+    }
+
     /// Writes config.json as it is now.
     pub(crate) fn write(&self) {
         std::fs::write(self.dir().join("config.json"), self.config.to_string()).unwrap();

@@ -11,6 +11,7 @@ mod bundle;
 mod cli;
 mod clocks;
 mod confinement;
+mod entering;
 mod exec;
 mod foreign_groups;
 mod hooks;

@@ -2,11 +2,15 @@
 
 use crate::task::{PATIENCE, Task, assert_clean, sh};
 use berth_runtime::shim::facts;
+use berth_runtime::shim::protocol::ExecProcess;
 use berth_runtime::sys::spawn;
 use berth_runtime::task::plan::Condition;
 use berth_runtime::task::view::Phase;
 use berth_test_host::{TestHost, eventually, output, run};
 use nix::sys::signal::{Signal, kill};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Command;
 
 fn sweep(task: &Task<'_>) -> Command {
@@ -68,4 +72,49 @@ fn a_shim_killed_at_any_moment_of_a_start_leaves_nothing_that_sweep_does_not_end
         assert_eq!(facts::read_end(&task.seen).unwrap().unwrap().phase, Phase::Ended);
     }
     assert_clean(&host);
+}
+
+/// Stops each process that it can see, as soon as it can be seen.
+const STOPPER: &str = "exec 2>/dev/null; echo ready; n=2; while :; do
+    for i in 0 1 2 3 4 5 6 7; do kill -STOP $((n + i)) && n=$((n + i)); done
+done";
+
+#[test]
+#[ignore = "needs root"]
+fn a_process_of_exec_that_the_container_stops_holds_no_lock_and_ends_with_the_shim() {
+    let host = TestHost::new("shim-crash-exec");
+    for n in 0..10 {
+        let task = Task::start(&host, &format!("t{n}"), vec![sh("web", STOPPER)]);
+        task.wait_output("web", "ready");
+        let mut client = task.client();
+        Task::wait_view(&mut client, |v| v.phase == Phase::Running);
+        std::thread::scope(|scope| {
+            // What it gives is kept: with its client the process would end.
+            let asked = scope.spawn(move || {
+                let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+                let args = vec!["sleep".into(), "1000".into()];
+                let process = ExecProcess { args, env: vec![], cwd: None, user: None, tty: false };
+                client.exec("web", process, [null.as_fd(); 3])
+            });
+            let stopped = eventually("a process that is stopped", PATIENCE, || stopped_child(&task));
+            let runs = std::fs::read_to_string(stopped.join("comm")).is_ok_and(|comm| comm == "sleep\n");
+            kill_shim(&task);
+            // One that has become its program ends with the task.
+            eventually("the process to end", PATIENCE, || (runs || !stopped.exists()).then_some(()));
+            drop(asked.join());
+        });
+        run(&mut sweep(&task));
+    }
+    assert_clean(&host);
+}
+
+/// The directory in /proc of a child of the shim that has been stopped.
+fn stopped_child(task: &Task<'_>) -> Option<PathBuf> {
+    let stopped = |stat: &str| {
+        let mut fields = stat.rsplit_once(')').unwrap_or_default().1.split_ascii_whitespace();
+        fields.next() == Some("T") && fields.next() == Some(&task.shim_pid().to_string())
+    };
+    let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let mut found = all.filter(|dir| std::fs::read_to_string(dir.join("stat")).is_ok_and(|stat| stopped(&stat)));
+    found.next()
 }
