@@ -47,6 +47,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         stdio: stdio(),
         sibling: false,
         interrupt: foreground.interrupt(),
+        new_keyring: !record.callers_keyring,
         preserve: preserve(args, 3)?,
     })?;
     program.log.debug(&format!("process {} runs in `{}`", launched.pid, record.id));

@@ -219,6 +219,7 @@ mod tests {
             created_ms: 0,
             annotations: BTreeMap::new(),
             shares_pids: false,
+            callers_keyring: false,
             further: Vec::new(),
             mark: None,
             has_group: false,

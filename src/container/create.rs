@@ -235,6 +235,7 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
         created_ms: since_epoch.as_millis() as u64,
         annotations: plan.annotations.clone(),
         shares_pids: !plan.namespaces.has(libc::CLONE_NEWPID),
+        callers_keyring: !c.new_keyring,
         further: Vec::new(),
         hooks: plan.hooks.later(),
         mark: Some(mark::unique(since_epoch)),

@@ -3,7 +3,7 @@
 //! ```text
 //! worker (host's namespaces, not dumpable)  go-between                        child, seen by the container
 //! config.json ─→ process; user from the container's own files
-//! clone3 (cgroup on v2) ──────────────────→ labels, oom score
+//! clone3 (cgroup on v2) ──────────────────→ labels, oom score, keyring
 //!                                           cgroup (v1); all else is closed
 //!                                           setns(all, pid too), its root
 //!                                           clone3(CLONE_PARENT) ───────────→ session, terminal
@@ -66,6 +66,8 @@ pub struct Exec<'a> {
     pub sibling: bool,
     /// Ends it with an error as long as its program does not run.
     pub interrupt: Interrupt<'a>,
+    /// The program gets a session keyring of its own instead of the caller's.
+    pub new_keyring: bool,
     /// Descriptors from 3 on that the program inherits.
     pub preserve: u32,
 }
@@ -134,6 +136,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
         pidfd: e.pidfd,
         rare,
         stdio: e.stdio,
+        new_keyring: e.new_keyring,
         preserve: e.preserve,
     };
     let (child, guard) = make(e, &mut joining, cgroup_dir, &theirs)?;
@@ -222,6 +225,7 @@ struct Joining<'a> {
     /// Namespaces that only some containers have.
     rare: i32,
     stdio: [BorrowedFd<'a>; 3],
+    new_keyring: bool,
     preserve: u32,
 }
 
@@ -243,6 +247,9 @@ fn take_hosts_part(j: &mut Joining<'_>) -> Result<(), OpError> {
     match j.rare & libc::CLONE_NEWUSER {
         0 => program::set_oom_score(&j.process)?,
         _ => program::endow(&j.process, 0)?,
+    }
+    if j.new_keyring {
+        init::own_keyring(&j.process)?;
     }
     let initial = &j.process.exec_affinity.initial;
     if !initial.is_empty() {

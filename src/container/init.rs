@@ -12,17 +12,16 @@ use super::report::{AtStage, InitError, Stage};
 use crate::errno::{OpContext, OpError};
 use crate::rootfs::{self, Rootfs, stage};
 use crate::security::label::{self, Labels};
-use crate::spec::{HookKind, Plan};
+use crate::spec::{HookKind, Plan, Process};
 use crate::sys::clone::new_session_keyring;
 use crate::sys::identity;
-use crate::sys::path::{c_path, make_dirs_in};
+use crate::sys::path::make_dirs_in;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 /// What the maker of an init does where the init [copies](super::namespaces::Ways::copies_mounts) its mounts from.
 pub(super) fn stage(prepared: &mut Prepared<'_>) -> Result<(), OpError> {
@@ -108,12 +107,21 @@ fn isolate(prepared: &Prepared<'_>, worker: &OwnedFd) -> Result<(), OpError> {
         if prepared.ways.makes_user() {
             await_worker(worker)?;
         }
+    }
+    if prepared.new_keyring {
+        own_keyring(&prepared.process)?;
+    }
+    if prepared.ways.ids.is_some() {
         // Files of the host's that are written above are not its root's.
         become_root(setgroups_denied)?;
     }
-    prepared.ways.enter_rest()?;
-    let Some(keyring) = &prepared.keyring else { return Ok(()) };
-    match label::keyring(&prepared.process, || new_session_keyring(keyring))? {
+    prepared.ways.enter_rest()
+}
+
+/// Leaves the session keyring of the caller for a new one. While this process is the host's root, which it then counts
+/// for and not a user of the container's; and while the host's /proc is in sight.
+pub(super) fn own_keyring(process: &Process) -> Result<(), OpError> {
+    match label::keyring(process, new_session_keyring)? {
         // A kernel or a seccomp filter around us without keyrings: there is nothing to leak then.
         Err(e) if !matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
             Err(e).op("make", "a session keyring")
@@ -197,9 +205,4 @@ fn conceal(plan: &Plan, rootfs: Rootfs, no_pivot: bool) -> Result<(), OpError> {
         false => rootfs.enter(plan.root_propagation),
         true => rootfs.enter_by_chroot(plan.root_propagation),
     }
-}
-
-/// The name of a container's session keyring.
-pub(super) fn keyring_name(id: &str) -> CString {
-    c_path(Path::new(&format!("_ses.{id}"))).unwrap_or_else(|_| c"_ses".to_owned())
 }

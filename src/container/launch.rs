@@ -34,7 +34,6 @@ use crate::spec::{self, HookKind, IdMaps, Mount, MountKind, Plan, Process, SpecE
 use crate::sys::clone::{Child, CloneArgs};
 use crate::sys::mount::attr;
 use crate::sys::{fd, pidfd};
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -140,8 +139,8 @@ pub(super) struct Prepared<'a> {
     pub(super) cgroup_entry: Option<Entry>,
     pub(super) ways: &'a Ways<'a>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
-    /// The name of its session keyring, where it gets one.
-    pub(super) keyring: Option<CString>,
+    /// It gets a session keyring of its own.
+    pub(super) new_keyring: bool,
     pub(super) no_pivot: bool,
     pub(super) gate: BorrowedFd<'a>,
     pub(super) report: BorrowedFd<'a>,
@@ -250,7 +249,7 @@ fn prepare<'a>(
         cgroup_entry: None,
         ways,
         stdio: l.stdio,
-        keyring: l.new_keyring.then(|| init::keyring_name(l.id)),
+        new_keyring: l.new_keyring,
         no_pivot: l.no_pivot,
         gate: l.gate,
         report: l.report,

@@ -140,6 +140,9 @@ pub struct Record {
     /// It has no pid namespace of its own, so that its processes outlive its init.
     #[serde(default)]
     pub shares_pids: bool,
+    /// Its processes have the session keyrings of whoever starts them.
+    #[serde(default)]
+    pub callers_keyring: bool,
     /// v1 hierarchies that the group is in besides those that every group is in, by the controllers' names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<String>,

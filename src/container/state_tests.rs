@@ -12,6 +12,7 @@ fn record(pid: u32) -> Record {
         created_ms: 0,
         annotations: BTreeMap::new(),
         shares_pids: false,
+        callers_keyring: false,
         further: Vec::new(),
         mark: None,
         has_group: false,

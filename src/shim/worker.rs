@@ -218,6 +218,7 @@ impl<'a> Work<'a> {
             stdio,
             sibling: true,
             interrupt: Interrupt::default(),
+            new_keyring: true,
             preserve: 0,
         };
         exec::exec(&exec).map(launched).map_err(|e| Failure::exec(e.shell_code(), chain(&e)))

@@ -171,11 +171,12 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 }
 
 /// Makes this process leave one that was inherited: a keyring of its own, so that the host's session keys are not the
-/// container's.
-pub fn new_session_keyring(name: &std::ffi::CStr) -> io::Result<()> {
+/// container's. It has no name that another could have made one of.
+pub fn new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
-    // SAFETY: keyctl reads the NUL-terminated `name` during the call and writes no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    // SAFETY: keyctl takes no name here, and touches no memory of ours.
+    let result =
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
     if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -264,20 +264,6 @@ fn without_pivot_root_the_container_sees_nothing_of_the_hosts_mounts() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_session_keyring_is_new_unless_the_callers_is_wanted() {
-    let mut bundle = Bundle::new("rt-keyring");
-    bundle.config["linux"]["maskedPaths"] = json!([]);
-    // All keys of root's are listed, those of other containers too: ids that no other test has.
-    bundle.script("grep -o '_ses.keys-[a-z]*' /proc/keys | sort -u").write();
-    let dir = bundle.dir();
-    let run = |args: &[&str]| bundle.verb(&[&["run", "--bundle", dir.to_str().unwrap()], args].concat()).ok();
-    assert_eq!(run(&["--no-new-keyring", "keys-kept"]), "");
-    assert_eq!(run(&["keys-new"]), "_ses.keys-new");
-    bundle.assert_clean();
-}
-
-#[test]
-#[ignore = "needs root"]
 fn a_further_process_has_the_groups_capabilities_and_privileges_it_is_given() {
     let mut bundle = Bundle::new("rt-exec-more");
     bundle.config["process"]["noNewPrivileges"] = json!(false);

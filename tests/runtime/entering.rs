@@ -1,10 +1,87 @@
 //! What processes have of the host as they get into a container: its init, and those of exec, which the container sees
 //! from their first moment on.
 
-use crate::bundle::{Bundle, PATIENCE};
+use crate::bundle::{Bundle, PATIENCE, Said};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Stdio;
+
+/// `plant KEY COMMAND...` runs the command in a new session keyring that holds a key of that name; `find KEY` says
+/// whether its own session keyring holds one, and of which name and owner that is.
+const KEYS: &str = r#"
+#include <linux/keyctl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    if (!strcmp(argv[1], "plant")) {
+        if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) < 0) return 2;
+        if (syscall(SYS_add_key, "user", argv[2], "x", 1, KEY_SPEC_SESSION_KEYRING) < 0) return 3;
+        execvp(argv[3], argv + 3);
+        return 4;
+    }
+    char said[256] = {0};
+    syscall(SYS_keyctl, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING, said, sizeof said - 1, 0);
+    long found = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", argv[2], 0);
+    printf("%s %s\n", found < 0 ? "none" : "found", said);
+}
+"#;
+
+#[test]
+#[ignore = "needs root"]
+fn no_process_of_a_container_gets_a_key_of_the_callers_session() {
+    let mut bundle = Bundle::new("rt-keys");
+    let program = bundle.program("keys", KEYS);
+    bundle.script("keys find secret; echo up; sleep 1000").write();
+    let with_secret = |args: &[&str]| {
+        let mut plant = bundle.host.command(&program);
+        let runtime = berth_test_host::berth_runtime();
+        plant.args(["plant", "secret"]).arg(runtime).args(["--root", "/run/runtime"]).args(args);
+        Said::from(&berth_test_host::output(plant.stdin(Stdio::null())))
+    };
+    let created = |options: &[&str]| {
+        let said = std::fs::File::create(bundle.host.dir().join("said")).unwrap();
+        let mut plant = bundle.host.command(&program);
+        let (runtime, dir) = (berth_test_host::berth_runtime(), bundle.dir());
+        plant.args(["plant", "secret"]).arg(runtime).args(["--root", "/run/runtime", "create", "--bundle"]);
+        plant.arg(dir).args(options).arg("c").stdin(Stdio::null());
+        assert!(plant.stdout(said).status().unwrap().success());
+        bundle.verb(&["start", "c"]).ok();
+        berth_test_host::eventually("the program", PATIENCE, || bundle.said().contains("up").then_some(()));
+        bundle.said().lines().next().unwrap().to_owned()
+    };
+    // One without a name of its own, that no process could have made for it to be joined.
+    let own = created(&[]);
+    assert!(own.starts_with("none keyring;0;0;") && own.ends_with(";_ses"), "{own}");
+    let own = with_secret(&["exec", "c", "keys", "find", "secret"]).ok();
+    assert!(own.starts_with("none keyring;0;0;") && own.ends_with(";_ses"), "{own}");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    // And where the caller's is wanted, it is so for all of them.
+    let callers = created(&["--no-new-keyring"]);
+    assert!(callers.starts_with("found"), "{callers}");
+    let callers = with_secret(&["exec", "c", "keys", "find", "secret"]).ok();
+    assert!(callers.starts_with("found"), "{callers}");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_session_keyring_of_a_container_with_users_of_its_own_is_not_on_their_account() {
+    let mut bundle = Bundle::new("rt-keys-user");
+    bundle.program("keys", KEYS);
+    let maps = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    bundle.config["linux"]["uidMappings"] = maps.clone();
+    bundle.config["linux"]["gidMappings"] = maps;
+    bundle.config["mounts"].as_array_mut().unwrap().pop();
+    // The host's root is nobody there.
+    let nobodys = |said: &str| assert!(said.starts_with("none keyring;65534;65534;"), "{said}");
+    nobodys(&bundle.sh("keys find secret"));
+    bundle.started();
+    nobodys(&bundle.verb(&["exec", "c", "keys", "find", "secret"]).ok());
+    bundle.done();
+}
 
 /// Stops each new process that it can see, as soon as it can be seen.
 const STOPPER: &str = r#"
