@@ -1,11 +1,12 @@
 //! A machine that runs systemd, with berth and its two units installed as an operator would: only here can be seen what
-//! systemd does to tasks when it restarts, kills or stops a unit.
+//! systemd does to tasks when it restarts, kills or stops a unit, and what podman and the runtime make of its scopes.
 //!
 //! The machine is the guest of the VM tier (`scripts/test vm`), which installs the units before it boots; the tests share
 //! it and so take turns.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
+mod podman;
 mod scope;
 
 use berth_test_host::{eventually, fixture, output, run};

@@ -85,15 +85,15 @@ impl Container {
     }
 }
 
-fn show(unit: &str, property: &str) -> String {
+pub(crate) fn show(unit: &str, property: &str) -> String {
     run(Command::new("systemctl").args(["show", "-p", property, "--value", unit])).trim().to_owned()
 }
 
-fn group(path: &str) -> PathBuf {
+pub(crate) fn group(path: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(path)
 }
 
-fn file(path: &str, name: &str) -> String {
+pub(crate) fn file(path: &str, name: &str) -> String {
     fs::read_to_string(group(path).join(name)).unwrap().trim().to_owned()
 }
 
