@@ -9,6 +9,7 @@ use crate::container::exec::{Exec, ExecRequest, Subgroup, exec};
 use crate::container::foreground::Foreground;
 use crate::container::state::{StateError, Status};
 use crate::errno::OpContext;
+use crate::spec::{FurtherProcess, parse_process};
 use crate::sys::pidfd;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
     let cgroup = record.group()?;
     let mut process = request(args)?;
     let detach = args.flag("detach");
-    let terminal = process.tty || process.document.as_ref().is_some_and(|document| document.terminal);
+    let terminal = process.tty || process.document.as_ref().is_some_and(FurtherProcess::terminal);
     let destination = console::destination(args, detach)?;
     destination.fits(terminal)?;
     if terminal && destination == TerminalTo::Caller {
@@ -105,9 +106,9 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
     })
 }
 
-fn read_process(path: &Path) -> Result<crate::spec::Process, CliError> {
+fn read_process(path: &Path) -> Result<FurtherProcess, CliError> {
     let json = std::fs::read(path).op("read", path)?;
-    Ok(crate::spec::parse_process(&json).map_err(|e| UsageError(format!("--process {}: {e}", path.display())))?)
+    Ok(parse_process(&json).map_err(|e| UsageError(format!("--process {}: {e}", path.display())))?)
 }
 
 /// `[CONTROLLER[,CONTROLLER]:]PATH` of each `--cgroup`.

@@ -29,7 +29,7 @@ use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
-use crate::spec::{Capabilities, ExecAffinity, Plan, Process, SpecError, outside, parse_lines};
+use crate::spec::{Capabilities, ExecAffinity, FurtherProcess, Plan, Process, SpecError, outside, parse_lines};
 use crate::sys::clone::{Child, CloneArgs, close_all_but, enter_namespaces_of};
 use crate::sys::{fd, namespace, pidfd, sched};
 use nix::fcntl::OFlag;
@@ -107,7 +107,7 @@ pub struct ExecRequest {
     /// SELinux's context; else as the container has it.
     pub selinux_label: Option<String>,
     /// A whole process document, of which the fields above change parts.
-    pub document: Option<Process>,
+    pub document: Option<FurtherProcess>,
 }
 
 /// Runs a process in a container. Returns when its program runs.
@@ -324,8 +324,9 @@ fn container_root(e: &Exec<'_>) -> Result<OwnedFd, OpError> {
 
 fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<Process, LaunchError> {
     let bad = |field: &str, problem: String| SpecError { field: field.into(), problem };
-    let base = request.document.as_ref().or(plan.process.as_ref());
-    let mut process = base.ok_or_else(|| bad("process", "is missing".into()))?.clone();
+    let container = plan.process.as_ref().ok_or_else(|| bad("process", "is missing".into()))?;
+    let document = request.document.clone();
+    let mut process = document.map_or_else(|| container.clone(), |document| document.within(container));
     if request.document.is_none() {
         process.terminal = false;
         process.console_size = None;
@@ -336,6 +337,14 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
     } else if request.document.is_none() {
         return Err(bad("args", "is empty".into()).into());
     }
+    if let Some(spec) = request.user.as_deref().filter(|u| !u.is_empty()) {
+        let found = user::resolve(spec, &user::read(root, "/etc/passwd"), &user::read(root, "/etc/group"))
+            .map_err(|e| bad("user", e.to_string()))?;
+        if (found.uid, found.gid) != (process.uid, process.gid) {
+            change_user(&mut process, found);
+        }
+    }
+    // After the user, whose HOME may be among them.
     for entry in &request.env {
         let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
         let same = |e: &CString| e.to_bytes().split(|b| *b == b'=').next() == Some(name.as_bytes());
@@ -344,13 +353,6 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
     }
     if let Some(cwd) = &request.cwd {
         process.cwd = Path::new("/").join(cwd);
-    }
-    if let Some(spec) = request.user.as_deref().filter(|u| !u.is_empty()) {
-        let found = user::resolve(spec, &user::read(root, "/etc/passwd"), &user::read(root, "/etc/group"))
-            .map_err(|e| bad("user", e.to_string()))?;
-        if (found.uid, found.gid) != (process.uid, process.gid) {
-            change_user(&mut process, found);
-        }
     }
     process.terminal |= request.tty;
     process.console_size = process.console_size.or(request.console_size);

@@ -137,7 +137,9 @@ mod tests {
     use super::*;
 
     fn process() -> Process {
-        crate::spec::parse_process(br#"{"args": ["/bin/true"], "cwd": "/"}"#).unwrap()
+        let document =
+            br#"{"ociVersion": "1.0.2", "root": {"path": "r"}, "process": {"args": ["/bin/true"], "cwd": "/"}}"#;
+        crate::spec::parse(document).unwrap().process.unwrap()
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use idmap::{IdMaps, IdRange, lines, outside, parse_lines};
 pub use kernel::{MEMORY_FLAGS, MEMORY_MODES, MemoryPolicy, NetDevice};
 pub use mounts::{Bind, Mount, MountKind, Owners, bind_mount, options as mount_options, refused_in_proc};
 pub use namespaces::{Namespaces, kind_name};
-pub use process::{Capabilities, Process, Rlimit, parse_process};
+pub use process::{Capabilities, FurtherProcess, Process, Rlimit, parse_process};
 pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, cpu_weight, parse_resources};
 pub use scheduling::ExecAffinity;
 

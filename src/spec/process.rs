@@ -155,9 +155,41 @@ fn strings(field: &str, texts: &[String]) -> Result<Vec<CString>, SpecError> {
     texts.iter().enumerate().map(|(i, text)| c_string(&format!("{field}[{i}]"), text.as_str())).collect()
 }
 
+/// A further process of a container, by a document of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherProcess {
+    process: Process,
+    /// The document says which capabilities it has, be it none.
+    has_capabilities: bool,
+}
+
+impl FurtherProcess {
+    /// Whether it has a terminal.
+    pub fn terminal(&self) -> bool {
+        self.process.terminal
+    }
+
+    /// The process, confined as the container's own `process` where its document does not say otherwise: capabilities,
+    /// limits, labels.
+    pub fn within(self, container: &Process) -> Process {
+        let Self { mut process, has_capabilities } = self;
+        if !has_capabilities {
+            process.capabilities = container.capabilities;
+        }
+        if process.rlimits.is_empty() {
+            process.rlimits.clone_from(&container.rlimits);
+        }
+        process.apparmor_profile = process.apparmor_profile.or_else(|| container.apparmor_profile.clone());
+        process.selinux_label = process.selinux_label.or_else(|| container.selinux_label.clone());
+        process
+    }
+}
+
 /// Parses and checks a process that stands by itself.
-pub fn parse_process(json: &[u8]) -> Result<Process, SpecError> {
-    check(serde_json::from_slice(json).or_else(|e| refuse("process", e.to_string()))?)
+pub fn parse_process(json: &[u8]) -> Result<FurtherProcess, SpecError> {
+    let document: ProcessDocument = serde_json::from_slice(json).or_else(|e| refuse("process", e.to_string()))?;
+    let has_capabilities = document.capabilities.is_some();
+    Ok(FurtherProcess { process: check(document)?, has_capabilities })
 }
 
 pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {

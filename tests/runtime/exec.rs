@@ -108,3 +108,40 @@ fn a_capability_that_does_not_exist_is_a_warning() {
     assert!(said.stderr.contains("ignoring unknown or unavailable capabilities: [CAP_NOPE]"), "{}", said.stderr);
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_document_that_does_not_say_is_confined_as_the_container() {
+    let mut bundle = Bundle::new("rt-exec-partial");
+    bundle.config["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 7, "hard": 8}]);
+    bundle.started();
+    let script =
+        "sed -n 's/^CapEff:.//p' /proc/self/status; grep -o 'core file size  *7  *8' /proc/self/limits | tr -s ' '";
+    let own = bundle.verb(&["exec", "c", "sh", "-c", script]).ok();
+    assert!(own.ends_with("core file size 7 8") && !own.starts_with("0000000000000000"), "{own}");
+    let file = bundle.host.dir().join("process.json");
+    let mut document =
+        json!({"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}});
+    std::fs::write(&file, document.to_string()).unwrap();
+    assert_eq!(bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok(), own);
+    document["capabilities"] = json!({});
+    std::fs::write(&file, document.to_string()).unwrap();
+    let none = bundle.verb(&["exec", "--process", file.to_str().unwrap(), "c"]).ok();
+    assert!(none.starts_with("0000000000000000"), "{none}");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_home_that_is_given_is_kept_for_another_user() {
+    let mut bundle = Bundle::new("rt-exec-home");
+    bundle.started();
+    let home = |options: &[&str]| {
+        let all = [&["exec", "--user", "33:34"], options, &["c", "sh", "-c", "echo $HOME"]].concat();
+        bundle.verb(&all).ok()
+    };
+    assert_eq!((home(&[]).as_str(), home(&["--env", "HOME=/mine"]).as_str()), ("/srv", "/mine"));
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    bundle.done();
+}
