@@ -138,7 +138,8 @@ mod tests {
 
     fn process() -> Process {
         let document =
-            br#"{"ociVersion": "1.0.2", "root": {"path": "r"}, "process": {"args": ["/bin/true"], "cwd": "/"}}"#;
+            br#"{"ociVersion": "1.0.2", "root": {"path": "r"}, "process": {"args": ["/bin/true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}]}}"#;
         crate::spec::parse(document).unwrap().process.unwrap()
     }
 
