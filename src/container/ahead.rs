@@ -65,9 +65,7 @@ impl Ahead {
             return None;
         }
         memory::one_heap();
-        let thread = Builder::new().stack_size(STACK).spawn(make).ok()?;
-        // One that cannot be moved is slower, and no worse.
-        let _ = sched::run_elsewhere(&thread);
+        let thread = sched::spawn_elsewhere(Builder::new().stack_size(STACK), make).ok()?;
         Some(Self { thread: RefCell::new(Some(thread)), made: OnceCell::new() })
     }
 

@@ -1,6 +1,9 @@
 //! When, where and before whom this process runs: scheduling policy, I/O priority, processors.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
 
 /// `IOPRIO_WHO_PROCESS`.
 const IO_WHO_PROCESS: libc::c_int = 1;
@@ -75,9 +78,38 @@ pub fn set_affinity(bits: &[u64]) -> io::Result<()> {
 /// Processors that a mask has room for. Linux takes up to 8192.
 const MOST: usize = 8192;
 
-/// Moves a thread of this process to any other processor that the calling thread may run on, where there is one: a
-/// scheduler may leave a new thread where its maker is until that one sleeps, and the two are to run side by side.
-pub fn run_elsewhere<T>(thread: &std::thread::JoinHandle<T>) -> io::Result<()> {
+/// Starts a thread that runs on any other processor than the calling thread, where that may use others: a scheduler may
+/// leave a new thread where its maker is until that one sleeps, and the two are to run side by side. One that cannot be
+/// moved runs all the same.
+pub fn spawn_elsewhere<T: Send + 'static>(
+    builder: Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let placed = Arc::new(AtomicBool::new(false));
+    let there = StayUntil(placed.clone());
+    let thread = builder.spawn(move || {
+        let _there = there;
+        work()
+    })?;
+    let _ = move_elsewhere(&thread);
+    placed.store(true, Ordering::Release);
+    thread.thread().unpark();
+    Ok(thread)
+}
+
+/// Keeps a thread from ending before it has been placed: of one that has ended the C library passes 0 to the kernel, which
+/// means whoever calls.
+struct StayUntil(Arc<AtomicBool>);
+
+impl Drop for StayUntil {
+    fn drop(&mut self) {
+        while !self.0.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+}
+
+fn move_elsewhere<T>(thread: &JoinHandle<T>) -> io::Result<()> {
     use std::os::unix::thread::JoinHandleExt;
     let mut mask = [0_u64; MOST / 64];
     // SAFETY: the kernel writes at most the size given, which is the array's; 0 is the calling thread.
@@ -91,8 +123,8 @@ pub fn run_elsewhere<T>(thread: &std::thread::JoinHandle<T>) -> io::Result<()> {
     if mask.iter().all(|word| *word == 0) {
         return Ok(());
     }
-    // SAFETY: `thread` is borrowed, so it has been neither joined nor detached and its id is valid; as many bytes are
-    // read as the array has.
+    // SAFETY: `thread` has been neither joined nor detached, so its id is valid, and it has not ended, as it waits in
+    // `StayUntil` for what follows this call; as many bytes are read as the array has.
     match unsafe { libc::pthread_setaffinity_np(thread.as_pthread_t(), size_of_val(&mask), mask.as_ptr().cast()) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
@@ -142,21 +174,35 @@ mod tests {
         assert_eq!(on_a_thread(|| set_io_priority(7 << 13)).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     }
 
+    fn allowed() -> String {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find_map(|l| l.strip_prefix("Cpus_allowed:\t")).unwrap().to_owned()
+    }
+
     #[test]
-    fn a_thread_is_moved_from_where_its_maker_is() {
+    fn a_thread_is_started_where_its_maker_is_not() {
         on_a_thread(|| {
             let (go, wait) = std::sync::mpsc::channel::<()>();
-            let thread = std::thread::spawn(move || {
+            let thread = spawn_elsewhere(Builder::new(), move || {
                 let _ = wait.recv();
-                std::fs::read_to_string("/proc/thread-self/status").unwrap()
+                allowed()
             });
-            let processors = std::thread::available_parallelism().unwrap().get();
-            run_elsewhere(&thread).unwrap();
             drop(go);
-            let status = thread.join().unwrap();
-            let mask = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed:\t")).unwrap();
-            let allowed: u32 = mask.split(',').map(|word| u32::from_str_radix(word, 16).unwrap().count_ones()).sum();
-            assert_eq!(allowed as usize, (processors - 1).max(1), "of {processors}: {mask}");
+            let mask = thread.unwrap().join().unwrap();
+            let counted: u32 = mask.split(',').map(|word| u32::from_str_radix(word, 16).unwrap().count_ones()).sum();
+            let processors = std::thread::available_parallelism().unwrap().get();
+            assert_eq!(counted as usize, (processors - 1).max(1), "of {processors}: {mask}");
+        });
+    }
+
+    #[test]
+    fn the_maker_of_a_thread_that_ends_at_once_stays_where_it_may_be() {
+        on_a_thread(|| {
+            let before = allowed();
+            for _ in 0..500 {
+                spawn_elsewhere(Builder::new(), || ()).unwrap().join().unwrap();
+            }
+            assert_eq!(allowed(), before);
         });
     }
 }
