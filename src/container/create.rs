@@ -209,7 +209,7 @@ fn make(
     };
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
-    record.start_time = launched.start_time;
+    record.start_time = launched.start_time.unwrap_or(0);
     let settled = scope.map_or(Ok(()), |scope| scope.settle(group)).map_err(VerbError::from);
     let recorded = settled.and_then(|()| Ok(slot.write(record)?)).and_then(|()| match c.pid_file {
         Some(path) => Ok(write_pid_file(path, launched.pid)?),

@@ -23,7 +23,6 @@ use super::listener::{self, Told};
 use super::namespaces::{become_root, setgroups_denied_to};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
-use super::state::start_time;
 use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
@@ -141,7 +140,6 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     };
     let (child, guard) = make(e, &mut joining, cgroup_dir, &theirs)?;
     drop(theirs);
-    let start_time = start_time(child.pid).ok().flatten().unwrap_or(0);
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
@@ -153,7 +151,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
         }
     }
     guard.release();
-    ready.map(|terminal| Launched { pid: child.pid, start_time, pidfd: child.pidfd, terminal, warnings })
+    ready.map(|terminal| Launched { pid: child.pid, start_time: None, pidfd: child.pidfd, terminal, warnings })
 }
 
 /// Makes the process, which says how it goes on to `ready`.

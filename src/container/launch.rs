@@ -76,8 +76,9 @@ pub struct Launch<'a> {
 pub struct Launched {
     /// Process id in the host's pid namespace.
     pub pid: u32,
-    /// When it began, in the kernel's ticks since boot; 0 if it is gone already.
-    pub start_time: u64,
+    /// When an init began, in the kernel's ticks since boot. None if it is gone already, and of a process of exec, which
+    /// nobody records.
+    pub start_time: Option<u64>,
     /// Means the init and no later process.
     pub pidfd: OwnedFd,
     /// The master end of its terminal, where config.json asks for one.
@@ -202,7 +203,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     drop(theirs);
     let filter = prepared.filter.take();
     drop(prepared);
-    let start_time = start_time(child.pid).ok().flatten().unwrap_or(0);
+    let start_time = start_time(child.pid).ok().flatten();
     let Some(ours) = ours else { return Err(LaunchError::Died) };
     let mut moved = None;
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };

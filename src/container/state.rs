@@ -427,10 +427,9 @@ pub fn start_time(pid: u32) -> io::Result<Option<u64>> {
     Ok(Some(began))
 }
 
-/// Fields 3 and 22 of proc_pid_stat(5). The name before them may hold anything, parentheses too; what follows the last
-/// one is fixed.
+/// Fields 3 and 22 of proc_pid_stat(5).
 fn state_and_start(stat: &str) -> Option<(&str, u64)> {
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let mut fields = procfs::stat_fields(stat)?;
     Some((fields.next()?, fields.nth(18)?.parse().ok()?))
 }
 

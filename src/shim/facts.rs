@@ -50,10 +50,9 @@ impl InitFact {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`. The second field is a name in parentheses, which may hold blanks and parentheses.
+/// Field 22 of proc_pid_stat(5).
 fn start_time(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    procfs::stat_fields(stat)?.nth(19)?.parse().ok()
 }
 
 /// Writes the task's plan. The task's run directory must exist.

@@ -23,6 +23,12 @@ pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The fields of a text of proc_pid_stat(5) from the third on. The name before them may hold anything, parentheses too;
+/// what follows the last one is fixed. `None` where there is none.
+pub fn stat_fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
+}
+
 /// Opens once more, to read it, the file that `file` is (which may be open as a path only). The same file for certain:
 /// no name is looked up.
 pub fn reopen(file: &OwnedFd) -> io::Result<File> {

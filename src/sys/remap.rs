@@ -207,10 +207,9 @@ impl MemoryMap {
         Ok(map)
     }
 
-    /// From fields that proc_pid_stat(5) counts from 1; the second is a name in parentheses.
+    /// From fields that proc_pid_stat(5) counts from 1.
     fn parse(stat: &str) -> Option<Self> {
-        let (_, rest) = stat.rsplit_once(") ")?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let fields: Vec<&str> = procfs::stat_fields(stat)?.collect();
         let field = |number: usize| fields.get(number - 3)?.parse().ok();
         Some(Self {
             start_code: field(26)?,

@@ -40,6 +40,11 @@ impl Said {
     }
 }
 
+/// The program of the runtime under test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("BERTH_TEST_RUNTIME").map_or_else(berth_test_host::berth_runtime, PathBuf::from)
+}
+
 impl Bundle {
     pub(crate) fn new(name: &str) -> Self {
         Self::on(TestHost::new(name))
@@ -69,10 +74,7 @@ impl Bundle {
 
     /// The runtime under test, its table in the host's /run.
     pub(crate) fn runtime(&self) -> Command {
-        let mut command = match std::env::var_os("BERTH_TEST_RUNTIME") {
-            Some(other) => self.host.command(other),
-            None => self.host.berth_runtime(),
-        };
+        let mut command = self.host.command(program());
         command.args(["--root", "/run/runtime"]).current_dir("/").stdin(Stdio::null());
         command
     }

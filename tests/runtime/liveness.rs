@@ -1,6 +1,6 @@
 //! A container's program is known to run for as long as it does, whatever it makes of itself, and its end is heard of.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, program};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -48,8 +48,7 @@ fn of_a_caller_that_ignores_the_ends_of_its_children() {
     let mut bundle = Bundle::new("rt-sigchld");
     bundle.script("exit 3").write();
     let mut command = bundle.host.command("bash");
-    let runtime = std::env::var_os("BERTH_TEST_RUNTIME").unwrap_or_else(|| berth_test_host::berth_runtime().into());
-    command.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]).arg(runtime);
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "bash"]).arg(program());
     command.args(["--root", "/run/runtime", "run", "--bundle"]).arg(bundle.dir()).arg("c").stdin(Stdio::null());
     let output = berth_test_host::output(&mut command);
     assert_eq!(output.status.code(), Some(3), "{output:?}");

@@ -1,6 +1,6 @@
 //! The process of a container: who it is and what it has.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, program};
 use serde_json::json;
 
 #[test]
@@ -143,9 +143,8 @@ fn a_home_that_is_empty_is_none() {
 fn it_keeps_the_callers_limit_of_open_files() {
     let mut bundle = Bundle::new("rt-nofile");
     bundle.script("ulimit -n").write();
-    let runtime = std::env::var_os("BERTH_TEST_RUNTIME").unwrap_or_else(|| berth_test_host::berth_runtime().into());
     let mut command = bundle.host.command("prlimit");
-    command.arg("--nofile=3000:4000").arg(runtime).args(["--root", "/run/runtime", "run", "--bundle"]);
+    command.arg("--nofile=3000:4000").arg(program()).args(["--root", "/run/runtime", "run", "--bundle"]);
     command.arg(bundle.dir()).arg("c").stdin(std::process::Stdio::null());
     assert_eq!(berth_test_host::run(&mut command).trim_end(), "3000");
     bundle.done();
