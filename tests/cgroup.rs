@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
 use berth_runtime::cgroup::limits::Limits;
-use berth_runtime::cgroup::{Group, Hierarchies};
+use berth_runtime::cgroup::{Group, Hierarchies, Version};
 use berth_test_host::{Running, TestHost, eventually};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -98,7 +98,10 @@ fn kill_ends_processes_that_fork_as_fast_as_they_can() {
     let bomb = "while :; do for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do (sleep 0.001; :) & done; wait; done";
     let _bomb = Shell::start(&host, bomb).enter(&group).go();
     // As a container makes one inside its own group: on v2 without controllers, which a group with processes cannot give.
-    below.dirs().iter().for_each(|dir| std::fs::create_dir(dir).unwrap());
+    match group.version() {
+        Version::V1 => below.create().unwrap(),
+        Version::V2 => below.dirs().iter().for_each(|dir| std::fs::create_dir(dir).unwrap()),
+    }
     let _nested = Shell::start(&host, "while :; do :; done").enter(&below).go();
     eventually("the bomb to go off", PATIENCE, || (group.stats().unwrap().pids > 8).then_some(()));
     assert!(group.stats().unwrap().pids <= 64, "the limit holds");

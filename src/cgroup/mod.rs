@@ -23,9 +23,11 @@
 //! Decided by the file-system type of the mount (`/sys/fs/cgroup`), never by `/proc/self/cgroup`: a hybrid machine has a
 //! v2 mount below it that holds no controller we need. On v1 the hierarchies come from `/proc/self/mountinfo`; several
 //! controllers may share one. Only those in use are touched ([`Controller::ALL`]): every further hierarchy costs each
-//! container a directory to make, to enter and to remove. A group whose limits need one is in it too
-//! ([`Group::with_limits_of`]), and whoever keeps its name keeps that as well ([`Group::further`]). On v2 controllers
-//! beyond those that every group gets are enabled when a limit of theirs is set.
+//! container a directory to make, to enter and to remove. Cpusets are in use although few set them: Java before 25 asks
+//! for cpu, cpuacct, cpuset and memory, all four, before it believes a limit of any, and would size its heap by the
+//! host. A group whose limits need a further one is in it too ([`Group::with_limits_of`]), and whoever keeps its name
+//! keeps that as well ([`Group::further`]). On v2 controllers beyond those that every group gets are enabled when a limit
+//! of theirs is set.
 //!
 //! # Entering a group is the slow part on v1
 //! A write to `cgroup.procs`, or of any pid but one's own, makes the kernel wait for a grace period: 4 to 5 ms for the

@@ -29,34 +29,35 @@ pub(super) fn create(mounts: &[V1Mount], group: &Path, further: &[Controller]) -
     for mount in mounts.iter().filter(|m| m.holds(further)) {
         let dir = mount.dir(group);
         // One mkdir in the usual case, where the group above exists.
-        match fs::create_dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&dir).op("create cgroup", &dir)?,
-            other => other.op("create cgroup", &dir)?,
-        }
+        let new = match fs::create_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&dir).op("create cgroup", &dir)?;
+                true
+            }
+            other => other.op("create cgroup", &dir).map(|()| true)?,
+        };
         if mount.cpuset() {
-            fill_cpuset(&mount.mount, group)?;
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                fill_cpuset(&mount.mount, group, name, new)?;
+            }
         }
     }
     Ok(())
 }
 
-/// Gives each empty cpuset on the way to `group` the CPUs and memory nodes of the one above it.
-fn fill_cpuset(mount: &Path, group: &Path) -> Result<(), OpError> {
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        let mut dir = mount.to_owned();
-        let mut above = files::read(&dir.join(name))?;
-        for component in group {
-            dir.push(component);
-            let own = files::read(&dir.join(name))?;
-            if own.is_empty() {
-                write(&dir.join(name), &above)?;
-            } else {
-                above = own;
-            }
+/// What is in the cpuset's file `name`: of one that is empty, as a new one is, what it gets from the one above it.
+fn fill_cpuset(mount: &Path, group: &Path, name: &str, new: bool) -> Result<String, OpError> {
+    let file = mount.join(group).join(name);
+    let own = if new { String::new() } else { files::read(&file)? };
+    match group.parent() {
+        Some(above) if own.is_empty() => {
+            let above = fill_cpuset(mount, above, name, false)?;
+            write(&file, &above)?;
+            Ok(above)
         }
+        _ => Ok(own),
     }
-    Ok(())
 }
 
 /// The directory of a controller that is needed.
@@ -320,15 +321,14 @@ mod tests {
     use super::super::limits::Limits;
     use super::*;
 
-    /// One hierarchy of plain files with all controllers on it, and a group `b/t` in it.
+    /// One hierarchy of plain files with all controllers on it, or all but the cpusets, and a group `b/t` in it.
     fn fake(cpuset: bool, files: &[(&str, &str)]) -> (tempfile::TempDir, super::super::Group) {
         let mount = tempfile::tempdir().unwrap();
         fs::create_dir_all(mount.path().join("b/t")).unwrap();
         for (name, text) in files {
             fs::write(mount.path().join(name), text).unwrap();
         }
-        let mut controllers = Controller::ALL.to_vec();
-        controllers.extend(cpuset.then_some(Controller::Cpuset));
+        let controllers = Controller::ALL.into_iter().filter(|c| cpuset || *c != Controller::Cpuset).collect();
         let tree = Tree::V1(vec![V1Mount { mount: mount.path().to_owned(), controllers }]);
         (mount, Hierarchies::at(tree).group("b/t"))
     }

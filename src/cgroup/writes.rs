@@ -375,7 +375,6 @@ mod tests {
         let given = resources(given);
         assert_eq!(lines(v1(&given)), expected);
         let further = [
-            Controller::Cpuset,
             Controller::Blkio,
             Controller::Hugetlb,
             Controller::Rdma,
