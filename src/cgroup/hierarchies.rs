@@ -53,8 +53,7 @@ impl Controller {
     pub const ALL: [Self; 7] =
         [Self::Freezer, Self::Memory, Self::Pids, Self::Devices, Self::Cpu, Self::Cpuacct, Self::Cpuset];
     /// Those that only groups with a limit of theirs are in, because each v1 hierarchy has its price.
-    pub const FURTHER: [Self; 6] =
-        [Self::Blkio, Self::Hugetlb, Self::Rdma, Self::NetCls, Self::NetPrio, Self::Systemd];
+    pub const FURTHER: [Self; 6] = [Self::Blkio, Self::Hugetlb, Self::Rdma, Self::NetCls, Self::NetPrio, Self::Systemd];
 
     /// The controller of that [`name`](Self::name).
     pub fn named(name: &str) -> Option<Self> {

@@ -374,13 +374,8 @@ mod tests {
         ];
         let given = resources(given);
         assert_eq!(lines(v1(&given)), expected);
-        let further = [
-            Controller::Blkio,
-            Controller::Hugetlb,
-            Controller::Rdma,
-            Controller::NetCls,
-            Controller::NetPrio,
-        ];
+        let further =
+            [Controller::Blkio, Controller::Hugetlb, Controller::Rdma, Controller::NetCls, Controller::NetPrio];
         assert_eq!(v1_further(&given), further);
     }
 

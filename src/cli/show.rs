@@ -3,7 +3,8 @@
 use super::args::{Args, UsageError};
 use super::log::rfc3339;
 use super::oci::CliError;
-use crate::container::state::{Record, StateError, Status, Table};
+use crate::container::state::{Record, StateError, Table};
+use crate::container::status::Status;
 use crate::errno::{OpContext, chain};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -208,24 +209,7 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_container() {
-        let record = Record {
-            oci_version: "1.0.2".into(),
-            id: "c".into(),
-            pid: 7,
-            start_time: 0,
-            bundle: "/b".into(),
-            rootfs: "/b/rootfs".into(),
-            cgroup: "c".into(),
-            created_ms: 0,
-            annotations: BTreeMap::new(),
-            shares_pids: false,
-            callers_keyring: false,
-            further: Vec::new(),
-            mark: None,
-            has_group: false,
-            unit: None,
-            hooks: crate::spec::Hooks::default(),
-        };
+        let record = Record { pid: 7, ..Record::example() };
         let text = table_of(&[document(&record, Status::Stopped, "root".into())]);
         let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_ascii_whitespace().collect()).collect();
         assert_eq!(rows[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);

@@ -3,7 +3,8 @@
 use super::create::VerbError;
 use super::hooks::Subject;
 use super::mark;
-use super::state::{Record, Slot, StateError, Status, Table};
+use super::state::{Record, Slot, StateError, Table};
+use super::status::Status;
 use crate::cgroup::Group;
 use crate::errno::{OpError, chain};
 use crate::spec::HookKind;

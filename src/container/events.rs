@@ -1,7 +1,8 @@
 //! `events`: what a container uses, at intervals, and when it runs out of memory, until it ends.
 
 use super::create::VerbError;
-use super::state::{StateError, Status, Table};
+use super::state::{StateError, Table};
+use super::status::Status;
 use crate::cgroup::account::Account;
 use crate::errno::OpError;
 use crate::sys::pidfd;

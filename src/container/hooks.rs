@@ -13,7 +13,8 @@
 //! whoever kills the container does not wait for its hooks, however long they take.
 
 use super::interrupt::{Interrupt, interrupted};
-use super::state::{Record, Status};
+use super::state::Record;
+use super::status::Status;
 use crate::spec::{Hook, HookKind, Plan};
 use crate::sys::pidfd;
 use crate::sys::spawn::{self, Ended};

@@ -2,7 +2,8 @@
 
 use super::create::VerbError;
 use super::mark;
-use super::state::{StateError, Status, Table, frozen, start_time};
+use super::state::{StateError, Table};
+use super::status::{Status, frozen, start_time};
 use crate::cgroup::Group;
 use crate::errno::OpContext;
 use crate::sys::pidfd;

@@ -20,7 +20,7 @@ use super::interrupt::Interrupt;
 use super::listener::{self, Told};
 use super::namespaces::Ways;
 use super::report::{self, InitError};
-use super::state::start_time;
+use super::status::start_time;
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};

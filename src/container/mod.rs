@@ -37,6 +37,7 @@ pub mod run;
 mod scope;
 pub mod start;
 pub mod state;
+pub mod status;
 mod terminal;
 pub mod update;
 pub mod user;

@@ -17,10 +17,10 @@
 //! a look at the mounts. A record without a pid is of a container in the making, as long as a verb holds the lock; else
 //! its create was killed, and it is stopped.
 
+use super::status::{self, GATE, GATE_OPENS, Status};
 use crate::cgroup::{Controller, Group, Hierarchies};
 use crate::errno::{OpContext, OpError};
 use crate::spec::Hooks;
-use crate::sys::{pidfd, procfs};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -32,10 +32,6 @@ use std::time::Duration;
 
 /// Where the cgroup hierarchies are mounted.
 pub const CGROUP_MOUNT: &str = "/sys/fs/cgroup";
-
-/// Mode of a gate that may be opened, and the bit that says so.
-const GATE: u32 = 0o600;
-const GATE_OPENS: u32 = 0o200;
 
 /// The first pause between two looks at a container that another verb has; it doubles up to [`BUSY_PAUSE_MAX`].
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
@@ -54,7 +50,7 @@ pub enum StateError {
     #[error("container does not exist: `{0}`")]
     Missing(String),
     /// It is in a state in which the verb means nothing.
-    #[error("{}", refusal(verb, *status))]
+    #[error("{}", status::refusal(verb, *status))]
     Wrong {
         /// What was asked.
         verb: &'static str,
@@ -72,48 +68,6 @@ pub enum StateError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-}
-
-/// What a container is doing, by the runtime specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is being made.
-    Creating,
-    /// Its init waits at the gate.
-    Created,
-    /// Its program runs.
-    Running,
-    /// All of its processes are stopped.
-    Paused,
-    /// Its init has ended.
-    Stopped,
-}
-
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Creating => "creating",
-            Self::Created => "created",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Stopped => "stopped",
-        })
-    }
-}
-
-/// Callers look for some of these texts, which are runc's.
-fn refusal(verb: &str, status: Status) -> String {
-    match (verb, status) {
-        ("start", Status::Running) => "cannot start an already running container".into(),
-        ("start", Status::Stopped) => "cannot start a container that has stopped".into(),
-        ("kill" | "pause", Status::Stopped) => "container not running".into(),
-        ("resume", Status::Created | Status::Running | Status::Stopped) => "container not paused".into(),
-        ("exec", Status::Paused) => "cannot exec in a paused container (use --ignore-paused to override)".into(),
-        ("exec", _) => format!("cannot exec in a {status} container"),
-        ("delete", _) => format!("cannot delete container that is not stopped: {status}"),
-        _ => format!("cannot {verb} a container that is {status}"),
-    }
 }
 
 /// What is known of a container for good, once it is created.
@@ -282,7 +236,7 @@ impl Table {
         if record.pid == 0 && is_locked(&dir) {
             return Ok(Status::Creating);
         }
-        status(&dir, record)
+        Ok(status::status(&dir, record)?)
     }
 
     /// The directory with the config.json that the container was made of.
@@ -360,77 +314,9 @@ pub(super) fn read(dir: &Path, id: &str) -> Result<Record, StateError> {
     }
 }
 
-fn status(dir: &Path, record: &Record) -> Result<Status, StateError> {
-    if record.pid == 0 {
-        return Ok(Status::Stopped);
-    }
-    if start_time(record.pid).op("look for the init of", &record.id)? != Some(record.start_time) {
-        return Ok(Status::Stopped);
-    }
-    let gate = dir.join("gate");
-    if let Ok(found) = gate.metadata()
-        && is_waited_at(&gate)?
-    {
-        return Ok(if found.mode() & GATE_OPENS == 0 { Status::Paused } else { Status::Created });
-    }
-    Ok(if frozen(&record.group()?) { Status::Paused } else { Status::Running })
-}
-
-/// Whether an init waits at the gate: it has the FIFO open until it becomes its program. The file alone stays where a
-/// `start` was killed.
-fn is_waited_at(gate: &Path) -> Result<bool, OpError> {
-    use nix::fcntl::OFlag;
-    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    match nix::fcntl::open(gate, flags, nix::sys::stat::Mode::empty()) {
-        Ok(_) => Ok(true),
-        Err(nix::Error::ENXIO | nix::Error::ENOENT) => Ok(false),
-        // Barred, and we are not root.
-        Err(nix::Error::EACCES) => Ok(true),
-        Err(e) => Err(e).op("look at", gate),
-    }
-}
-
 /// The group at `path` of this machine.
 pub fn group(path: &Path) -> Result<Group, OpError> {
     Ok(Hierarchies::detect(Path::new(CGROUP_MOUNT))?.group(path))
-}
-
-/// The group is frozen, or about to be.
-pub(super) fn frozen(group: &Group) -> bool {
-    let Some(dir) = group.controller_dir(Controller::Freezer) else { return false };
-    let says = |name: &str, frozen: &str| {
-        std::fs::read_to_string(dir.join(name)).is_ok_and(|text| text.trim_end().lines().any(|line| line == frozen))
-    };
-    says("freezer.state", "FROZEN") || says("freezer.state", "FREEZING") || says("cgroup.freeze", "1")
-}
-
-/// When a living process began; `None` when it is gone or only waits to be reaped.
-pub fn start_time(pid: u32) -> io::Result<Option<u64>> {
-    let gone = |e: &io::Error| matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
-    let stat = match procfs::read(format!("/proc/{pid}/stat")) {
-        Err(e) if gone(&e) => return Ok(None),
-        other => other?,
-    };
-    let Some((state, began)) = state_and_start(&stat) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "malformed stat"));
-    };
-    match state {
-        "X" => return Ok(None),
-        // Of a process whose first thread has ended, others may go on: the descriptor of a process tells of its last.
-        "Z" => match pidfd::open(pid).and_then(|process| pidfd::wait_end(&process, Some(0))) {
-            Ok(false) => {}
-            Err(e) if !gone(&e) => return Err(e),
-            _ => return Ok(None),
-        },
-        _ => {}
-    }
-    Ok(Some(began))
-}
-
-/// Fields 3 and 22 of proc_pid_stat(5).
-fn state_and_start(stat: &str) -> Option<(&str, u64)> {
-    let mut fields = procfs::stat_fields(stat)?;
-    Some((fields.next()?, fields.nth(18)?.parse().ok()?))
 }
 
 impl Slot {
@@ -471,7 +357,7 @@ impl Slot {
 
     /// What the container is doing.
     pub fn status(&self, record: &Record) -> Result<Status, StateError> {
-        status(&self.dir, record)
+        Ok(status::status(&self.dir, record)?)
     }
 
     /// Writes the record, whole or not at all. Nothing is synced: the table dies with the boot.

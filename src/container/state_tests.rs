@@ -1,24 +1,33 @@
+use super::super::status::start_time;
 use super::*;
+use std::os::unix::fs::MetadataExt;
+
+impl Record {
+    /// Of a container that there is not.
+    pub(crate) fn example() -> Self {
+        Self {
+            oci_version: "1.0.2".into(),
+            id: "c".into(),
+            pid: 0,
+            start_time: 0,
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            cgroup: "berth-test-none".into(),
+            created_ms: 0,
+            annotations: BTreeMap::new(),
+            shares_pids: false,
+            callers_keyring: false,
+            further: Vec::new(),
+            mark: None,
+            has_group: false,
+            unit: None,
+            hooks: Hooks::default(),
+        }
+    }
+}
 
 fn record(pid: u32) -> Record {
-    Record {
-        oci_version: "1.0.2".into(),
-        id: "c".into(),
-        pid,
-        start_time: start_time(pid).unwrap().unwrap_or(0),
-        bundle: "/b".into(),
-        rootfs: "/b/rootfs".into(),
-        cgroup: "berth-test-none".into(),
-        created_ms: 0,
-        annotations: BTreeMap::new(),
-        shares_pids: false,
-        callers_keyring: false,
-        further: Vec::new(),
-        mark: None,
-        has_group: false,
-        unit: None,
-        hooks: Hooks::default(),
-    }
+    Record { pid, start_time: start_time(pid).unwrap().unwrap_or(0), ..Record::example() }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::create::VerbError;
 use super::scope;
-use super::state::{StateError, Status, Table};
+use super::state::{StateError, Table};
+use super::status::Status;
 use crate::spec::Resources;
 use crate::systemd;
 
