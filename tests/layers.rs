@@ -211,6 +211,57 @@ fn no_module_is_a_drawer_for_everything() {
     }
 }
 
+/// Files of Rust below a directory, those of packages below it left out.
+fn files_of_package(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (dirs, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs"));
+    files
+        .chain(dirs.iter().filter(|dir| !dir.join("Cargo.toml").exists()).flat_map(|dir| files_of_package(dir)))
+        .collect()
+}
+
+/// Cargo makes a program or a library of the file: `top` is the package's `src` or `tests`.
+fn is_root_of_crate(top: &Path, file: &Path) -> bool {
+    let below = file.strip_prefix(top).expect("a file below");
+    let name = below.file_name().expect("a file has a name");
+    match (top.ends_with("src"), below.components().count()) {
+        (true, 1) => name == "lib.rs" || name == "main.rs",
+        (true, 2) => below.starts_with("bin"),
+        (false, 1) => true,
+        (false, 2) => name == "main.rs",
+        _ => false,
+    }
+}
+
+/// Some file beside or above it names it as a module.
+fn is_declared(file: &Path) -> bool {
+    let own = file.file_stem().unwrap_or_default().to_string_lossy();
+    let (name, dir) = match (&*own, file.parent().expect("a file is somewhere")) {
+        ("mod", dir) => {
+            (dir.file_name().unwrap_or_default().to_string_lossy(), dir.parent().expect("below the package"))
+        }
+        (_, dir) => (own, dir),
+    };
+    let places = [Some(dir), dir.parent()].into_iter().flatten();
+    let texts = places.flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten()).map(|entry| entry.path());
+    let mut texts = texts.filter(|path| path.extension().is_some_and(|e| e == "rs") && path != file).map(read);
+    texts.any(|text| text.contains(&format!("mod {name};")) || text.contains(&format!("{name}.rs\"]")))
+}
+
+/// A file that nothing declares is not compiled, and its tests are not run.
+#[test]
+fn every_file_is_a_module_of_something() {
+    let mut lost = Vec::new();
+    for package in [".", "agent", "wire", "control-plane", "tests/host", "rootfs-fixtures/probe"] {
+        for top in ["src", "tests"].map(|part| root().join(package).join(part)) {
+            let files = files_of_package(&top).into_iter();
+            lost.extend(files.filter(|file| !is_root_of_crate(&top, file) && !is_declared(file)));
+        }
+    }
+    assert!(lost.is_empty(), "modules of nothing, so never compiled: {lost:#?}");
+}
+
 #[test]
 fn the_architecture_document_names_paths_that_exist() {
     let text = read(root().join("docs/ARCHITECTURE.md"));

@@ -58,10 +58,13 @@ pub struct Ahead {
 impl Ahead {
     /// Begins, for a container that gets a new network namespace owned by the host. Threads inherit the signal mask:
     /// what is to be blocked in this process must be so by now. `None` where there is nothing to make, or no thread to
-    /// be had: then the namespace is made with the init.
+    /// be had, or where another process is cloned before the init, which takes a single thread: then the namespace is
+    /// made with the init.
     pub(super) fn start(plan: &Plan) -> Option<Self> {
         let new = plan.namespaces.new & libc::CLONE_NEWNET != 0;
-        if !new || plan.namespaces.has(libc::CLONE_NEWUSER) {
+        // Owners are mapped as a user namespace maps them, which is made with a process of its own.
+        let maps_owners = plan.mounts.iter().any(|mount| mount.owners.is_some());
+        if !new || maps_owners || plan.namespaces.has(libc::CLONE_NEWUSER) {
             return None;
         }
         memory::one_heap();

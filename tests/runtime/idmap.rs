@@ -26,6 +26,22 @@ fn owners_are_mapped_in_both_directions() {
     bundle.done();
 }
 
+/// The map is that of a process, which is made while the network namespace may be in the making.
+#[test]
+#[ignore = "needs root"]
+fn owners_are_mapped_whatever_else_is_made_meanwhile() {
+    let mut bundle = Bundle::new("rt-idmap-often");
+    let volume = bundle.volume("volume");
+    let all = json!([{"containerID": 0, "hostID": 33, "size": 1}]);
+    bundle.mount(json!({
+        "destination": "/v", "type": "bind", "source": volume, "options": ["bind", "idmap"],
+        "uidMappings": all, "gidMappings": all}));
+    for _ in 0..30 {
+        assert_eq!(bundle.sh("stat -c %u:%g /v"), "33:33");
+    }
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_volume_of_the_hosts_root_is_that_of_the_containers_root() {

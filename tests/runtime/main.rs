@@ -15,6 +15,7 @@ mod entering;
 mod exec;
 mod foreign_groups;
 mod hooks;
+mod idmap;
 mod images;
 mod labels;
 mod lifecycle;
