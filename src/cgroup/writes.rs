@@ -107,6 +107,12 @@ pub(super) fn v1(r: &Resources) -> Result<Vec<Write>, OpError> {
     }
     let mut writes = Vec::new();
     let shares = r.cpu_shares.filter(|s| *s > 0 && r.cpu_idle != Some(1));
+    // The kernel would take the nearest that it has.
+    match shares {
+        Some(..2) => return refuse("linux.resources.cpu.shares", "the minimum allowed cpu-shares is 2"),
+        Some(262_145..) => return refuse("linux.resources.cpu.shares", "the maximum allowed cpu-shares is 262144"),
+        _ => {}
+    }
     cpu(r, &mut writes, shares.map(|s| ("cpu.shares", s)));
     // The period first: a runtime must fit in it.
     if let Some(period) = r.realtime_period_us.filter(|p| *p > 0) {
@@ -384,7 +390,7 @@ mod tests {
         let zeros = resources(json!({
             "cpu": {"shares": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""},
             "memory": {"reservation": 0, "kernelTCP": 0, "disableOOMKiller": false},
-            "pids": {"limit": 0},
+            "pids": {},
             "blockIO": {"weight": 0, "leafWeight": 0},
             "network": {"classID": 0}
         }));
@@ -407,8 +413,13 @@ mod tests {
         ] {
             assert_eq!(object(v2(&resources(given))), field);
         }
-        let unified = resources(json!({"unified": {"memory.high": "1"}}));
-        assert_eq!(object(v1(&unified)), "linux.resources.unified[memory.high]");
+        for (given, field) in [
+            (json!({"unified": {"memory.high": "1"}}), "linux.resources.unified[memory.high]"),
+            (json!({"cpu": {"shares": 1}}), "linux.resources.cpu.shares"),
+            (json!({"cpu": {"shares": 262_145}}), "linux.resources.cpu.shares"),
+        ] {
+            assert_eq!(object(v1(&resources(given))), field);
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn from_flags(args: &Args) -> Result<Resources, UsageError> {
         memory_bytes: bytes(args, "memory")?,
         memory_reservation_bytes: bytes(args, "memory-reservation")?,
         memory_and_swap_bytes: bytes(args, "memory-swap")?,
-        pids: number(args, "pids-limit")?,
+        pids: number(args, "pids-limit")?.map(|n: i64| if n == 0 { 1 } else { n }),
         ..Resources::default()
     };
     r.block_io.weight = number(args, "blkio-weight")?;

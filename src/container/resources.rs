@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Devices that every container may use, after its own rules: those the runtime makes, terminals, and making any node
-/// (which gives no access to the device behind it).
-const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 11] = [
+/// Devices that every container may use, after its own rules: those the runtime makes, terminals, tunnels, and making
+/// any node (which gives no access to the device behind it).
+const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 12] = [
     ('c', None, None, "m"),
     ('b', None, None, "m"),
     ('c', Some(1), Some(3), "rwm"),
@@ -22,6 +22,7 @@ const ALWAYS: [(char, Option<u32>, Option<u32>, &str); 11] = [
     ('c', Some(5), Some(1), "rwm"),
     ('c', Some(5), Some(2), "rwm"),
     ('c', Some(136), None, "rwm"),
+    ('c', Some(10), Some(200), "rwm"),
 ];
 
 /// The container's own rules and those of every container, in their order.

@@ -129,7 +129,15 @@ pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
         Ok(document) => document,
         Err(e) => return explain::unknown_word(json).map_or_else(|| refuse("document", e.to_string()), Err),
     };
-    check(document)
+    let mut plan = check(document)?;
+    // Until version 1.2 nobody said whether zero was a limit, and some write it for none.
+    let is_meant = || minor_version(&plan.version) >= 3 && resources::says_zero(json, "/linux/resources/pids/limit");
+    resources::settle_pids(&mut plan.resources, is_meant);
+    Ok(plan)
+}
+
+fn minor_version(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }
 
 fn check(document: Document) -> Result<Plan, SpecError> {

@@ -61,7 +61,7 @@ pub struct Resources {
     pub disable_oom_killer: bool,
     /// A memory limit below what is in use is refused.
     pub check_before_update: bool,
-    /// Most processes; negative is no limit.
+    /// Most processes; negative is no limit. At least 1: a container's first process must fit, and cannot make another.
     pub pids: Option<i64>,
     /// Block devices.
     pub block_io: BlockIo,
@@ -142,7 +142,22 @@ pub struct Rdma {
 pub fn parse_resources(json: &[u8]) -> Result<Resources, SpecError> {
     let given: oci::LinuxResources =
         serde_json::from_slice(json).or_else(|e| refuse("linux.resources", e.to_string()))?;
-    check(&given)
+    let mut found = check(&given)?;
+    settle_pids(&mut found, || says_zero(json, "/pids/limit"));
+    Ok(found)
+}
+
+/// A limit of zero processes is as good as one, where it `is_meant`; else there is none.
+pub(super) fn settle_pids(found: &mut Resources, is_meant: impl FnOnce() -> bool) {
+    if found.pids == Some(0) {
+        found.pids = is_meant().then_some(1);
+    }
+}
+
+/// The zero at `pointer` stands in the document, and not for what is missing.
+pub(super) fn says_zero(json: &[u8], pointer: &str) -> bool {
+    let document: Option<serde_json::Value> = serde_json::from_slice(json).ok();
+    document.is_some_and(|document| document.pointer(pointer).and_then(serde_json::Value::as_i64) == Some(0))
 }
 
 /// v1 shares (2 to 262144, default 1024) as a v2 weight (1 to 10000, default 100), by runc's formula: a parabola in the
@@ -184,7 +199,7 @@ pub(super) fn check(given: &oci::LinuxResources) -> Result<Resources, SpecError>
         }
     }
     for (i, rule) in given.devices().iter().flatten().enumerate() {
-        found.devices.push(device_rule(i, rule)?);
+        found.devices.extend(device_rules(i, rule)?);
     }
     for (name, value) in given.unified().iter().flatten() {
         unified_name(name)?;
@@ -286,7 +301,7 @@ fn unified_name(name: &str) -> Result<(), SpecError> {
     }
 }
 
-fn device_rule(i: usize, rule: &oci::LinuxDeviceCgroup) -> Result<DeviceRule, SpecError> {
+fn device_rules(i: usize, rule: &oci::LinuxDeviceCgroup) -> Result<Vec<DeviceRule>, SpecError> {
     let field = format!("linux.resources.devices[{i}]");
     let number = |n: Option<i64>| match n {
         // runc's documents also use -1 for any.
@@ -303,7 +318,12 @@ fn device_rule(i: usize, rule: &oci::LinuxDeviceCgroup) -> Result<DeviceRule, Sp
         LinuxDeviceType::C | LinuxDeviceType::U => 'c',
         LinuxDeviceType::P => return refuse(field, "type `p` is not a device"),
     };
-    Ok(DeviceRule { allow: rule.allow(), kind, major: number(rule.major())?, minor: number(rule.minor())?, access })
+    let (major, minor) = (number(rule.major())?, number(rule.minor())?);
+    let all = major.is_none() && minor.is_none() && "rwm".chars().all(|c| access.contains(c));
+    // Version 1 of control groups takes `a` for all devices and all access, whatever else the rule says.
+    let kinds = if kind == 'a' && !all { &['b', 'c'][..] } else { &[kind] };
+    let rule = |kind: &char| DeviceRule { allow: rule.allow(), kind: *kind, major, minor, access: access.clone() };
+    Ok(kinds.iter().map(rule).collect())
 }
 
 #[cfg(test)]

@@ -21,6 +21,22 @@ fn a_small_document_is_a_plan() {
 }
 
 #[test]
+fn zero_processes_are_a_limit_where_the_document_says_so_and_is_of_version_1_3() {
+    let pids = |version: &str, pids: Value| {
+        let change = |d: &mut Value| {
+            d["ociVersion"] = json!(version);
+            d["linux"]["resources"] = json!({"pids": pids});
+        };
+        document(change).unwrap().resources.pids
+    };
+    assert_eq!(pids("1.3.0", json!({"limit": 0})), Some(1));
+    assert_eq!(pids("1.3.0-rc.1", json!({"limit": 0})), Some(1));
+    assert_eq!(pids("1.3.0", json!({})), None);
+    assert_eq!(pids("1.2.1", json!({"limit": 0})), None);
+    assert_eq!(pids("1.0.2", json!({"limit": 7})), Some(7));
+}
+
+#[test]
 fn every_document_of_major_version_1_is_taken() {
     for version in ["1.0.0", "1.0.2-dev", "1.3.0", "1.9.0"] {
         assert!(document(|d| d["ociVersion"] = json!(version)).is_ok(), "{version}");

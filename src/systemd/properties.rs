@@ -225,7 +225,7 @@ mod tests {
             ("MemorySwapMax", INFINITY),
         ];
         assert_eq!(numbers(&limits(none, Interface::Unified)), expected);
-        let zero = json!({"cpu": {"quota": 0, "shares": 0}, "memory": {"limit": 0}, "pids": {"limit": 0}});
+        let zero = json!({"cpu": {"quota": 0, "shares": 0}, "memory": {"limit": 0}, "pids": {}});
         assert_eq!(limits(zero, Interface::Unified), []);
     }
 

@@ -36,6 +36,31 @@ fn a_device_that_was_not_given_cannot_be_opened_even_with_a_node_of_it() {
     bundle.done();
 }
 
+/// Version 1 of control groups takes such a rule for all devices if it is handed on as it is.
+#[test]
+#[ignore = "needs root"]
+fn a_rule_for_devices_of_either_type_is_for_those_of_its_numbers() {
+    let mut bundle = Bundle::new("rt-devices-untyped");
+    let rules = json!([
+        {"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"},
+        {"allow": true, "major": 1, "minor": 4, "access": "r"}, {"allow": false, "major": 1, "minor": 5, "access": "w"}]);
+    bundle.config["linux"]["resources"]["devices"] = rules;
+    // A device may be missing here.
+    let said = bundle.sh("mknod /dev/mem c 1 1; mknod /dev/port c 1 4; \
+         for access in '< /dev/mem' '< /dev/port' '> /dev/port' '> /dev/zero'; do \
+         sh -c \": $access\" 2>&1 | grep -q 'not permitted' && echo \"$access\"; done; true");
+    assert_eq!(said, "< /dev/mem\n> /dev/port");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_container_may_make_tunnels_where_it_is_given_the_rights() {
+    let mut bundle = Bundle::new("rt-devices-tun");
+    assert_eq!(bundle.sh("mknod /dev/tun c 10 200 && head -c 0 /dev/tun && echo open"), "open");
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn signals_from_inside_do_not_reach_processes_outside() {

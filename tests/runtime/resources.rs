@@ -113,6 +113,23 @@ fn no_limit_and_zero_are_understood() {
 
 #[test]
 #[ignore = "needs root"]
+fn no_further_process_is_a_limit_since_version_1_3_of_the_document() {
+    for (version, given, limit) in
+        [("1.3.0", json!({"limit": 0}), "1"), ("1.2.1", json!({"limit": 0}), "max"), ("1.3.0", json!({}), "max")]
+    {
+        let mut bundle = limited("rt-no-process", json!({"pids": given}));
+        bundle.config["ociVersion"] = json!(version);
+        bundle.create().ok();
+        assert_eq!(file(&bundle, "pids", "pids.max"), limit, "{given} of version {version}");
+        bundle.verb(&["update", "--pids-limit", "30", "c"]).ok();
+        bundle.verb(&["update", "--pids-limit", "0", "c"]).ok();
+        assert_eq!(file(&bundle, "pids", "pids.max"), "1");
+        bundle.done();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn bursts_and_idleness_reach_the_kernel() {
     // runc knows both since 1.2.
     let (burst, idle) = if is_ours() { ("40000", "1") } else { ("0", "0") };
