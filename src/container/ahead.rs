@@ -6,7 +6,7 @@
 //! [`clone`](mod@crate::sys::clone).
 //!
 //! ```text
-//! start ──→ thread: unshare(CLONE_NEWNET), open /proc/thread-self/ns/net, end
+//! start ──→ thread: unshare(CLONE_NEWNET), `lo` up, open /proc/thread-self/ns/net, end
 //!   │                                     │
 //! groups, record …           get ←────────┘ the namespace, or why there is none
 //! ```
@@ -15,7 +15,7 @@
 use crate::errno::{OpContext, OpError};
 use crate::spec::Plan;
 use crate::sys::clone::single_threaded;
-use crate::sys::{memory, sched};
+use crate::sys::{loopback, memory, sched};
 use nix::sched::{CloneFlags, unshare};
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
@@ -23,8 +23,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{Builder, JoinHandle, yield_now};
 
-/// For a thread that makes two system calls, in bytes.
+/// For a thread that makes a few system calls, in bytes.
 const STACK: usize = 64 * 1024;
+
+/// What the thread makes, in words.
+const MADE: &str = "a network namespace";
 
 /// How often a thread that has ended may still be seen.
 const TRIES: u32 = 100_000;
@@ -51,7 +54,7 @@ impl<'a> Netns<'a> {
 /// A network namespace in the making.
 #[derive(Debug)]
 pub struct Ahead {
-    thread: RefCell<Option<JoinHandle<io::Result<OwnedFd>>>>,
+    thread: RefCell<Option<JoinHandle<Result<OwnedFd, OpError>>>>,
     made: OnceCell<OwnedFd>,
 }
 
@@ -75,11 +78,12 @@ impl Ahead {
     /// The namespace. Waits for it the first time; then the calling process has one thread again.
     pub(super) fn get(&self) -> Result<BorrowedFd<'_>, OpError> {
         if let Some(thread) = self.thread.take() {
-            let made = thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread has panicked")));
+            let panicked = || Err(io::Error::other("its thread has panicked")).op("make", MADE);
+            let made = thread.join().unwrap_or_else(|_| panicked());
             wait_until_gone().op("wait for", "the thread that makes a network namespace")?;
-            let _ = self.made.set(made.op("make", "a network namespace")?);
+            let _ = self.made.set(made?);
         }
-        let failed = || OpError::new("make", "a network namespace", io::Error::from_raw_os_error(libc::ECANCELED));
+        let failed = || OpError::new("make", MADE, io::Error::from_raw_os_error(libc::ECANCELED));
         self.made.get().map(AsFd::as_fd).ok_or_else(failed)
     }
 }
@@ -95,9 +99,15 @@ fn wait_until_gone() -> io::Result<()> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-fn make() -> io::Result<OwnedFd> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    Ok(File::open("/proc/thread-self/ns/net")?.into())
+fn make() -> Result<OwnedFd, OpError> {
+    unshare(CloneFlags::CLONE_NEWNET).op("make", MADE)?;
+    take_up_loopback()?;
+    Ok(File::open("/proc/thread-self/ns/net").op("open", MADE)?.into())
+}
+
+/// What every container finds in a network namespace that was made for it.
+pub(super) fn take_up_loopback() -> Result<(), OpError> {
+    loopback::take_up().op("take up", "the loopback device")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! New clocks belong to the host's user namespace when the container's is new: they are set before it is made, and
 //! nothing inside may change them.
 
-use super::ahead::Netns;
+use super::ahead::{Netns, take_up_loopback};
 use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError};
 use super::report::{AtStage, Stage};
@@ -240,8 +240,11 @@ impl<'a> Ways<'a> {
         Ok(())
     }
 
-    /// Init: enters what is left to enter.
+    /// Init: enters what is left to enter, and takes up the loopback device of a network that is its own.
     pub(super) fn enter_rest(&self) -> Result<(), OpError> {
+        if self.new & libc::CLONE_NEWNET != 0 {
+            take_up_loopback()?;
+        }
         let left = |j: &&Joined| !self.staged && j.kind != libc::CLONE_NEWNS;
         self.joined.iter().filter(left).try_for_each(Joined::enter)?;
         if let Some(netns) = self.netns.filter(|_| !self.staged) {

@@ -8,6 +8,7 @@ pub mod clone;
 pub mod exe;
 pub mod fd;
 pub mod identity;
+pub mod loopback;
 pub mod memory;
 pub mod mount;
 pub mod namespace;

@@ -35,6 +35,37 @@ fn a_container_stays_in_each_namespace_that_it_has_no_entry_for() {
     bundle.done();
 }
 
+/// Flags of the loopback device (its first bit: it is up), and an address of each family that it is to have.
+const LOOPBACK: &str = "cat /sys/class/net/lo/flags; grep -c '^0\\{31\\}1 01 80 10 80 *lo$' /proc/net/if_inet6; \
+                        grep -c '127.0.0.1$' /proc/net/fib_trie; true";
+
+#[test]
+#[ignore = "needs root"]
+fn the_loopback_device_of_a_new_network_is_up() {
+    let up = "0x9\n1\n2";
+    let mut bundle = Bundle::new("rt-ns-lo");
+    assert_eq!(bundle.sh(LOOPBACK), up);
+    bundle.done();
+    let mut bundle = remapped("rt-ns-lo-user");
+    assert_eq!(bundle.sh(LOOPBACK), up);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_loopback_device_of_a_network_that_is_joined_or_the_hosts_stays_as_it_is() {
+    let mut bundle = Bundle::new("rt-ns-lo-down");
+    assert_eq!(on_host(&bundle, "ip link set lo down; cat /sys/class/net/lo/flags"), "0x8");
+    without_namespace(&mut bundle, "network");
+    assert_eq!(bundle.sh("cat /sys/class/net/lo/flags"), "0x8");
+    let joined = bundle.host.dir().join("netns");
+    on_host(&bundle, &format!("touch {0} && unshare --net={0} true", joined.display()));
+    namespace(&mut bundle, json!({"type": "network", "path": joined}));
+    assert_eq!(bundle.sh("cat /sys/class/net/lo/flags"), "0x8");
+    on_host(&bundle, &format!("umount {}", joined.display()));
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn each_kind_is_joined_by_its_path() {
