@@ -4,6 +4,9 @@
 //! host: look up ─→ addresses ─→ move, with the new name ─→ container: addresses again ─→ up
 //!                                       └──────── any error from here on: back to the host as it was
 //! ```
+//! A name with `%d` in it is the kernel's to complete, there and not here. So that the device can be told from all others
+//! meanwhile, it moves with a name that has its number here in it, and gets the other one by its number there.
+//!
 //! The kernel takes a device down when it moves and forgets its addresses. Those of global scope that were given for
 //! good are given again (runtime specification 1.3); routes, neighbours and what was learned are not. Where a device
 //! goes when the container is gone is the kernel's affair: hardware to the first namespace, virtual devices nowhere.
@@ -62,31 +65,49 @@ impl Moved {
     /// Moves one device, noted as begun as soon as there is something to undo.
     fn move_one(&mut self, netns: BorrowedFd<'_>, name: &str, new_name: &str) -> Result<(), OpError> {
         let link = link::find(&mut self.here, name)?.ok_or_else(|| missing(name))?;
-        if link::find(&mut self.there, new_name)?.is_some() {
+        let first_name = if is_template(new_name) { format!("move{}", link.index) } else { new_name.to_owned() };
+        if link::find(&mut self.there, &first_name)?.is_some() {
             let taken = io::Error::from_raw_os_error(libc::EEXIST);
-            return Err(OpError::new("name network device in the container", new_name, taken));
+            return Err(OpError::new("name network device in the container", first_name, taken));
         }
         let addresses = address::lasting(&mut self.here, link.index)?;
-        let request = link::move_to(&link, netns, new_name);
-        self.begun.push(Before { link, addresses: addresses.clone(), new_name: new_name.to_owned() });
+        let request = link::move_to(link.index, name, netns, &first_name);
+        let begun = Before { link, addresses: addresses.clone(), first_name: first_name.clone(), index_there: None };
+        self.begun.push(begun);
         self.here.ask(&[request])?;
-        settle(&mut self.there, new_name, &addresses, true)
+        let index = link::find(&mut self.there, &first_name)?.ok_or_else(|| missing(name))?.index;
+        if let Some(begun) = self.begun.last_mut() {
+            begun.index_there = Some(index);
+        }
+        if is_template(new_name) {
+            self.there.ask(&[link::rename(index, new_name)])?;
+        }
+        settle(&mut self.there, index, name, &addresses, true)
     }
 
     fn bring_one_back(&mut self, device: &Before) -> Result<(), OpError> {
-        let (here, there) = (&mut self.here, &mut self.there);
-        let left = link::find(here, &device.link.name)?.is_none_or(|link| link.index != device.link.index);
+        let Self { here, there, home, .. } = self;
+        let name = &device.link.name;
+        let left = link::find(here, name)?.is_none_or(|link| link.index != device.link.index);
         if left {
             // By its old name when the move succeeded and the renaming that is part of it did not.
-            let found = match link::find(there, &device.new_name)? {
-                Some(link) => Some(link),
-                None => link::find(there, &device.link.name)?,
-            };
-            let link = found.ok_or_else(|| missing(&device.new_name))?;
-            there.ask(&[link::move_to(&link, self.home.as_fd(), &device.link.name)])?;
+            let mut index = device.index_there;
+            for name in [&device.first_name, name] {
+                if index.is_none() {
+                    index = link::find(there, name)?.map(|link| link.index);
+                }
+            }
+            let index = index.ok_or_else(|| missing(name))?;
+            there.ask(&[link::move_to(index, name, home.as_fd(), name)])?;
         }
-        settle(here, &device.link.name, &device.addresses, device.link.up)
+        let index = link::find(here, name)?.ok_or_else(|| missing(name))?.index;
+        settle(here, index, name, &device.addresses, device.link.up)
     }
+}
+
+/// Whether the kernel is to complete the name.
+fn is_template(name: &str) -> bool {
+    name.contains('%')
 }
 
 /// A device as it was before it was moved.
@@ -94,16 +115,18 @@ impl Moved {
 struct Before {
     link: Link,
     addresses: Vec<Lasting>,
-    new_name: String,
+    /// What it is called where it goes, at first.
+    first_name: String,
+    /// Its number there, once it is there.
+    index_there: Option<u32>,
 }
 
 fn missing(name: &str) -> OpError {
     OpError::new("move network device", name, io::Error::from_raw_os_error(libc::ENODEV))
 }
 
-/// Gives a device that has just come its addresses, and takes it up.
-fn settle(talk: &mut Talk, name: &str, addresses: &[Lasting], up: bool) -> Result<(), OpError> {
-    let index = link::find(talk, name)?.ok_or_else(|| missing(name))?.index;
+/// Gives a device that has just come its addresses, and takes it up. `name` is what the document calls it.
+fn settle(talk: &mut Talk, index: u32, name: &str, addresses: &[Lasting], up: bool) -> Result<(), OpError> {
     for address in addresses {
         match talk.ask(&[address::give(index, address)]) {
             // The kernel keeps those of some kinds of device.
@@ -111,5 +134,5 @@ fn settle(talk: &mut Talk, name: &str, addresses: &[Lasting], up: bool) -> Resul
             _ => {}
         }
     }
-    if up { talk.ask(&[link::set_up(name)]) } else { Ok(()) }
+    if up { talk.ask(&[link::set_up_number(index, name)]) } else { Ok(()) }
 }

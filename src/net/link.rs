@@ -166,16 +166,28 @@ pub(crate) fn set_up(name: &str) -> Request {
     request(RTM_NEWLINK, 0, &message(0, true, vec![LinkAttribute::IfName(name.to_owned())]), "take up link", name)
 }
 
+/// Takes the link of that number up, which an error calls `name`.
+pub(crate) fn set_up_number(index: u32, name: &str) -> Request {
+    request(RTM_NEWLINK, 0, &message(index, true, Vec::new()), "take up link", name)
+}
+
+/// Calls the link of that number `name`, which may be a template with `%d` for a number of the kernel's choice.
+pub(crate) fn rename(index: u32, name: &str) -> Request {
+    let attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    request(RTM_NEWLINK, 0, &message(index, false, attributes), "name network device in the container", name)
+}
+
 /// Sets how many bytes fit into one packet of a link.
 pub(crate) fn set_mtu(name: &str, mtu: u32) -> Request {
     let attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu)];
     request(RTM_NEWLINK, 0, &message(0, false, attributes), "set MTU of link", name)
 }
 
-/// Moves a link to the namespace `netns`, where it is called `name`. The kernel takes it down and its addresses away.
-pub(crate) fn move_to(link: &Link, netns: BorrowedFd<'_>, name: &str) -> Request {
+/// Moves the link of that number to the namespace `netns`, where it is called `name`. The kernel takes it down and its
+/// addresses away. An error calls it `known_as`.
+pub(crate) fn move_to(index: u32, known_as: &str, netns: BorrowedFd<'_>, name: &str) -> Request {
     let attributes = vec![LinkAttribute::NetNsFd(netns.as_raw_fd()), LinkAttribute::IfName(name.to_owned())];
-    request(RTM_NEWLINK, 0, &message(link.index, false, attributes), "move link", &link.name)
+    request(RTM_NEWLINK, 0, &message(index, false, attributes), "move link", known_as)
 }
 
 /// Deletes a link; the other end of a veth goes with it.

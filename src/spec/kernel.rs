@@ -36,7 +36,7 @@ pub struct MemoryPolicy {
 pub struct NetDevice {
     /// Its name on the host.
     pub host_name: String,
-    /// Its name inside.
+    /// Its name inside, or a template with `%d` for a number of the kernel's choice.
     pub name: String,
 }
 
@@ -149,8 +149,11 @@ pub(super) fn net_devices(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<
     Ok(devices)
 }
 
-/// What the kernel takes as a device's name.
+/// What the kernel takes as a device's name, be it one with `%d`.
 fn is_device_name(name: &str) -> bool {
+    if name.matches('%').count() != usize::from(name.contains("%d")) {
+        return false;
+    }
     let bad = |b: u8| b == b'/' || b == b':' || b == 0 || b.is_ascii_whitespace();
     !name.is_empty() && name.len() < libc::IFNAMSIZ && name != "." && name != ".." && !name.bytes().any(bad)
 }
@@ -213,7 +216,14 @@ mod tests {
         let found = parse(r#"{"eth1": {}, "eth0": {"name": "front"}}"#).unwrap();
         let device = |host_name: &str, name: &str| NetDevice { host_name: host_name.into(), name: name.into() };
         assert_eq!(found, [device("eth0", "front"), device("eth1", "eth1")]);
-        for bad in [r#"{"a": {"name": "x"}, "b": {"name": "x"}}"#, r#"{"a/b": {}}"#, r#"{"sixteen-bytes-ab": {}}"#] {
+        assert_eq!(parse(r#"{"a": {"name": "eth%d"}}"#).unwrap(), [device("a", "eth%d")]);
+        for bad in [
+            r#"{"a": {"name": "x"}, "b": {"name": "x"}}"#,
+            r#"{"a/b": {}}"#,
+            r#"{"sixteen-bytes-ab": {}}"#,
+            r#"{"a": {"name": "eth%s"}}"#,
+            r#"{"a": {"name": "eth%d%d"}}"#,
+        ] {
             assert_eq!(parse(bad).unwrap_err().field, "linux.netDevices", "{bad}");
         }
         let asked = linux(r#"{"netDevices": {"eth0": {}}}"#);

@@ -60,6 +60,36 @@ mod own {
 
     #[test]
     #[ignore = "needs root"]
+    fn a_device_gets_a_number_of_the_kernels_choice_in_its_name() {
+        let mut bundle = with_device("rt-netdev-number");
+        bundle.config["linux"]["netDevices"] = json!({"dev0": {"name": "eth%d"}});
+        let look = "ip address show eth0; ls /sys/class/net";
+        let said = bundle.sh(look);
+        for word in [MAC, "inet 10.9.0.2/24", "inet6 fd00:9::2/64", ",UP"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(said.ends_with("eth0\nlo"), "{said}");
+        bundle.done();
+        // Its number and its name are taken where it goes.
+        let mut bundle = with_device("rt-netdev-taken");
+        let netns = bundle.host.dir().join("netns");
+        bundle.host.run("touch", &[netns.to_str().unwrap()]);
+        bundle.host.run("unshare", &[&format!("--net={}", netns.display()), "true"]);
+        let index = bundle.host.run("cat", &["/sys/class/net/dev0/ifindex"]);
+        let line = format!("ip link add dev0 index {} type veth peer name eth0", index.trim());
+        let net = format!("--net={}", netns.display());
+        bundle.host.run("nsenter", &[net.as_str()].into_iter().chain(line.split(' ')).collect::<Vec<_>>());
+        crate::userns::namespace(&mut bundle, json!({"type": "network", "path": netns}));
+        bundle.config["linux"]["netDevices"] = json!({"dev0": {"name": "eth%d"}});
+        let said = bundle.sh("ip address show eth1; ls /sys/class/net");
+        assert!(said.contains(MAC) && said.contains("inet 10.9.0.2/24"), "{said}");
+        assert!(said.ends_with("dev0\neth0\neth1\nlo"), "{said}");
+        bundle.host.run("umount", &[netns.to_str().unwrap()]);
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn one_that_is_not_renamed_is_there_before_parameters_and_hooks_ask_for_it() {
         let mut bundle = with_device("rt-netdev-name");
         bundle.config["linux"]["netDevices"] = json!({"dev0": {}});
@@ -82,6 +112,8 @@ mod own {
             (json!({"dev0": {"name": "lo"}}), "/bin/true", "name network device in the container `lo`"),
             (json!({"dev0": {}, "dev1": {}}), "/bin/true", "move network device `dev1`"),
             (json!({"dev0": {"name": "front0"}}), "/no/such/program", "/no/such/program"),
+            (json!({"dev0": {"name": "front%d"}}), "/no/such/program", "/no/such/program"),
+            (json!({"dev0": {"name": "front%d"}, "dev1": {}}), "/bin/true", "move network device `dev1`"),
         ];
         for (devices, program, why) in cases {
             bundle.config["linux"]["netDevices"] = devices;
