@@ -40,6 +40,13 @@ pub struct NetDevice {
     pub name: String,
 }
 
+impl NetDevice {
+    /// Whether the kernel is to complete its name.
+    fn is_numbered(&self) -> bool {
+        self.name.contains('%')
+    }
+}
+
 /// Parameters in their order, each of which belongs to a namespace that the container has.
 pub(super) fn sysctl(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, SpecError> {
     let mut values = Vec::new();
@@ -132,7 +139,8 @@ pub(super) fn net_devices(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<
             NetDevice { host_name: host_name.clone(), name: name.unwrap_or_else(|| host_name.clone()) }
         })
         .collect();
-    devices.sort_by(|a, b| a.host_name.cmp(&b.host_name));
+    // Last those whose number the kernel chooses: it is to be no name that another gets.
+    devices.sort_by(|a, b| (a.is_numbered(), &a.host_name).cmp(&(b.is_numbered(), &b.host_name)));
     if !devices.is_empty() && !namespaces.has(libc::CLONE_NEWNET) {
         return refuse("linux.netDevices", "needs a network namespace");
     }
@@ -142,7 +150,7 @@ pub(super) fn net_devices(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<
                 return refuse("linux.netDevices", format!("`{name}` is not the name of a network device"));
             }
         }
-        if devices[..i].iter().any(|other| other.name == device.name) {
+        if !device.is_numbered() && devices[..i].iter().any(|other| other.name == device.name) {
             return refuse("linux.netDevices", format!("two devices are to be called `{}`", device.name));
         }
     }
@@ -216,7 +224,8 @@ mod tests {
         let found = parse(r#"{"eth1": {}, "eth0": {"name": "front"}}"#).unwrap();
         let device = |host_name: &str, name: &str| NetDevice { host_name: host_name.into(), name: name.into() };
         assert_eq!(found, [device("eth0", "front"), device("eth1", "eth1")]);
-        assert_eq!(parse(r#"{"a": {"name": "eth%d"}}"#).unwrap(), [device("a", "eth%d")]);
+        let templates = parse(r#"{"a": {"name": "eth%d"}, "b": {"name": "eth%d"}, "c": {"name": "eth0"}}"#).unwrap();
+        assert_eq!(templates, [device("c", "eth0"), device("a", "eth%d"), device("b", "eth%d")]);
         for bad in [
             r#"{"a": {"name": "x"}, "b": {"name": "x"}}"#,
             r#"{"a/b": {}}"#,

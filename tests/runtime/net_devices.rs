@@ -90,6 +90,18 @@ mod own {
 
     #[test]
     #[ignore = "needs root"]
+    fn two_devices_with_one_template_get_the_next_free_numbers() {
+        let mut bundle = with_device("rt-netdev-two");
+        bundle.host.run("ip", &["link", "add", "dev1", "type", "veth", "peer", "name", "peer1"]);
+        let eth = json!({"name": "eth%d"});
+        // Names that are said are given first, whatever the order of the document is.
+        bundle.config["linux"]["netDevices"] = json!({"dev0": eth, "dev1": eth, "peer1": {"name": "eth0"}});
+        assert_eq!(bundle.sh("ls /sys/class/net"), "eth0\neth1\neth2\nlo");
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn one_that_is_not_renamed_is_there_before_parameters_and_hooks_ask_for_it() {
         let mut bundle = with_device("rt-netdev-name");
         bundle.config["linux"]["netDevices"] = json!({"dev0": {}});
