@@ -2,8 +2,8 @@
 //!
 //! It is the most expensive of all namespaces, about half a millisecond in which the kernel registers every protocol, and
 //! what comes before the init (the record, the groups) takes as long. A thread is what the kernel gives namespaces to;
-//! this one makes its own, opens it and ends. It has ended for good before anything is cloned, see
-//! [`clone`](mod@crate::sys::clone).
+//! this one makes its own, opens it and ends. It has ended for good before anything is cloned: not the init alone is, and
+//! so [`clone`](mod@crate::sys::clone) itself waits for that.
 //!
 //! ```text
 //! start ──→ thread: unshare(CLONE_NEWNET), `lo` up, open /proc/thread-self/ns/net, end
@@ -14,23 +14,19 @@
 
 use crate::errno::{OpContext, OpError};
 use crate::spec::Plan;
-use crate::sys::clone::single_threaded;
-use crate::sys::{loopback, memory, sched};
+use crate::sys::{clone, loopback, memory, sched};
 use nix::sched::{CloneFlags, unshare};
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::thread::{Builder, JoinHandle, yield_now};
+use std::thread::{Builder, JoinHandle};
 
 /// For a thread that makes a few system calls, in bytes.
 const STACK: usize = 64 * 1024;
 
 /// What the thread makes, in words.
 const MADE: &str = "a network namespace";
-
-/// How often a thread that has ended may still be seen.
-const TRIES: u32 = 100_000;
 
 /// A network namespace that a container gets and its document has no path of.
 #[derive(Debug, Clone, Copy)]
@@ -61,42 +57,28 @@ pub struct Ahead {
 impl Ahead {
     /// Begins, for a container that gets a new network namespace owned by the host. Threads inherit the signal mask:
     /// what is to be blocked in this process must be so by now. `None` where there is nothing to make, or no thread to
-    /// be had, or where another process is cloned before the init, which takes a single thread: then the namespace is
-    /// made with the init.
+    /// be had: then the namespace is made with the init.
     pub(super) fn start(plan: &Plan) -> Option<Self> {
         let new = plan.namespaces.new & libc::CLONE_NEWNET != 0;
-        // Owners are mapped as a user namespace maps them, which is made with a process of its own.
-        let maps_owners = plan.mounts.iter().any(|mount| mount.owners.is_some());
-        if !new || maps_owners || plan.namespaces.has(libc::CLONE_NEWUSER) {
+        if !new || plan.namespaces.has(libc::CLONE_NEWUSER) {
             return None;
         }
         memory::one_heap();
+        clone::expect_single_thread();
         let thread = sched::spawn_elsewhere(Builder::new().stack_size(STACK), make).ok()?;
         Some(Self { thread: RefCell::new(Some(thread)), made: OnceCell::new() })
     }
 
-    /// The namespace. Waits for it the first time; then the calling process has one thread again.
+    /// The namespace. Waits for it the first time.
     pub(super) fn get(&self) -> Result<BorrowedFd<'_>, OpError> {
         if let Some(thread) = self.thread.take() {
             let panicked = || Err(io::Error::other("its thread has panicked")).op("make", MADE);
             let made = thread.join().unwrap_or_else(|_| panicked());
-            wait_until_gone().op("wait for", "the thread that makes a network namespace")?;
             let _ = self.made.set(made?);
         }
         let failed = || OpError::new("make", MADE, io::Error::from_raw_os_error(libc::ECANCELED));
         self.made.get().map(AsFd::as_fd).ok_or_else(failed)
     }
-}
-
-/// A thread that has been waited for is taken away some microseconds later.
-fn wait_until_gone() -> io::Result<()> {
-    for _ in 0..TRIES {
-        if single_threaded()? {
-            return Ok(());
-        }
-        yield_now();
-    }
-    Err(io::ErrorKind::TimedOut.into())
 }
 
 fn make() -> Result<OwnedFd, OpError> {

@@ -2,14 +2,25 @@
 //!
 //! A child made here is a copy of its parent's memory (never `CLONE_VM`), so it may allocate and use everything its
 //! parent could, under one condition that is checked: the parent has a single thread. In a process with more, a lock
-//! held by another thread at the moment of the clone stays locked in the child for ever.
+//! held by another thread at the moment of the clone stays locked in the child for ever. A thread that ends by itself
+//! soon is waited for, see [`expect_single_thread`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// `CLONE_INTO_CGROUP`, which does not fit the type that libc gives it.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// How long a thread that is to end may take: as long as the kernel may take to make a namespace while many end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Looks in vain after which the next ones come after a pause.
+const QUICK_LOOKS: u32 = 10_000;
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Set once this process has started a thread that ends by itself soon.
+static PASSING: AtomicBool = AtomicBool::new(false);
 
 /// How a child is made.
 #[derive(Debug, Default)]
@@ -35,9 +46,14 @@ pub struct Child {
 /// Makes a child that runs `child` and exits with what it returns.
 ///
 /// # Errors
-/// `EBUSY` when this process has more than one thread; else what clone3(2) says.
+/// `EBUSY` when this process has more than one thread, and goes on having them where some are to end; else what clone3(2)
+/// says.
 pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Child> {
-    if !single_threaded()? {
+    let alone = match PASSING.load(Ordering::Relaxed) {
+        true => wait_for_single_thread()?,
+        false => single_threaded()?,
+    };
+    if !alone {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
     let mut pidfd: libc::c_int = -1;
@@ -86,6 +102,30 @@ pub fn clone(args: &CloneArgs<'_>, child: impl FnOnce() -> i32) -> io::Result<Ch
             Ok(Child { pid: pid as u32, pidfd })
         }
     }
+}
+
+/// Says that threads of this process end by themselves soon, so that [`clone`] is to wait for their end.
+pub fn expect_single_thread() {
+    PASSING.store(true, Ordering::Relaxed);
+}
+
+/// Waits until this process has one thread, which even one that has been joined stays part of for some microseconds.
+/// Says whether it has.
+fn wait_for_single_thread() -> io::Result<bool> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut looks = 0_u32;
+    while !single_threaded()? {
+        looks += 1;
+        if looks < QUICK_LOOKS {
+            std::thread::yield_now();
+            continue;
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(true)
 }
 
 /// Whether this process has exactly one thread.

@@ -117,6 +117,26 @@ fn many_layers_with_long_paths_are_put_together() {
     bundle.done();
 }
 
+/// Which the new mount interface does not take, so that a process is cloned to mount them, while the network namespace may
+/// be in the making.
+#[test]
+#[ignore = "needs root"]
+fn layers_with_paths_of_more_than_255_bytes_are_put_together_whatever_else_is_made_meanwhile() {
+    let mut bundle = Bundle::new("rt-long-layers");
+    let long = bundle.host.dir().join("l".repeat(200)).join("m".repeat(200));
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| long.join(name));
+    for dir in [&lower, &upper, &work] {
+        std::fs::create_dir_all(dir).unwrap();
+    }
+    std::fs::write(lower.join("from-below"), "").unwrap();
+    let lower = vec![lower, bundle.rootfs()];
+    std::fs::write(bundle.dir().join("snapshot"), Snapshot { key: "k".into(), lower, upper, work }.to_bytes()).unwrap();
+    for _ in 0..30 {
+        assert_eq!(bundle.sh("ls / | grep -c from-"), "1");
+    }
+    bundle.done();
+}
+
 #[test]
 #[ignore = "needs root"]
 fn the_default_filter_lets_a_shell_work_and_keeps_mount_away() {
