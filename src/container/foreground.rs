@@ -79,7 +79,7 @@ impl Foreground {
                 if let Some(mut console) = self.console.take() {
                     console.show_output();
                 }
-                return pidfd::wait(process).map(pidfd::End::shell_code).op("wait for", "the container's process");
+                return pidfd::wait(process).map(pidfd::Ended::shell_code).op("wait for", "the container's process");
             }
         }
     }

@@ -16,8 +16,8 @@ use super::interrupt::{Interrupt, interrupted};
 use super::state::Record;
 use super::status::Status;
 use crate::spec::{Hook, HookKind, Plan};
-use crate::sys::pidfd;
-use crate::sys::spawn::{self, Ended};
+use crate::sys::pidfd::{self, Ended};
+use crate::sys::spawn;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -159,7 +159,7 @@ fn run(hook: &Hook, state: &[u8], until: Until<'_>) -> io::Result<()> {
             Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(e),
             _ => {}
         }
-        spawn::wait(&pidfd, true)?;
+        pidfd::wait(&pidfd)?;
         talk.hear()?;
         return Err(match stop {
             Stop::Interrupted => interrupted(),
@@ -168,11 +168,10 @@ fn run(hook: &Hook, state: &[u8], until: Until<'_>) -> io::Result<()> {
         });
     }
     talk.hear()?;
-    match spawn::wait(&pidfd, true)? {
-        Some(Ended::Code(0)) => Ok(()),
-        Some(Ended::Code(code)) => Err(failure(&format!("exit status {code}"), &talk.said)),
-        Some(Ended::Signal(signal)) => Err(failure(&format!("ended by signal {signal}"), &talk.said)),
-        None => Err(io::Error::from_raw_os_error(libc::ECHILD)),
+    match pidfd::wait(&pidfd)? {
+        Ended::Code(0) => Ok(()),
+        Ended::Code(code) => Err(failure(&format!("exit status {code}"), &talk.said)),
+        Ended::Signal(signal) => Err(failure(&format!("ended by signal {signal}"), &talk.said)),
     }
 }
 
@@ -356,7 +355,7 @@ mod tests {
         let until = Until { init: Some(init.as_fd()), ..Until::default() };
         let e = run(&shell("echo waits; exec sleep 1000"), b"{}", until).unwrap_err();
         assert_eq!(e.to_string(), "the container's process has ended, stderr: waits");
-        spawn::wait(&init, true).unwrap();
+        pidfd::wait(&init).unwrap();
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn make_for(ids: &IdMaps) -> Result<OwnedFd, OpError> {
     let end = pidfd::wait(&child.pidfd).op("wait for", "the child that makes a network namespace")?;
     heard?;
     let why = || match end {
-        pidfd::End::Exited(errno) if errno > 0 => io::Error::from_raw_os_error(errno),
+        pidfd::Ended::Code(errno) if errno > 0 => io::Error::from_raw_os_error(errno),
         _ => io::ErrorKind::Interrupted.into(),
     };
     made.pop().ok_or_else(why).op("make in a user namespace", "network namespace")

@@ -7,7 +7,7 @@ use super::run::{Shim, note};
 use super::workers::{For, Worker};
 use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError, chain};
-use crate::sys::{memory, spawn};
+use crate::sys::{memory, pidfd, spawn};
 use crate::task::event::{Action, Event};
 use crate::task::view::OomScope;
 use std::os::fd::{AsFd, OwnedFd};
@@ -177,8 +177,8 @@ impl Shim {
         let worker = self.workers.remove(at);
         if !worker.answered {
             let how = match ended {
-                spawn::Ended::Code(code) => format!("worker exited with code {code}"),
-                spawn::Ended::Signal(signal) => format!("worker was killed by signal {signal}"),
+                pidfd::Ended::Code(code) => format!("worker exited with code {code}"),
+                pidfd::Ended::Signal(signal) => format!("worker was killed by signal {signal}"),
             };
             self.job_failed(works_for, format!("CannotStartContainerError: {how}"), 125);
         }

@@ -4,7 +4,7 @@ use super::job::Job;
 use super::protocol::{ExecProcess, FromShim};
 use super::run::{Shim, note};
 use super::workers::{For, Worker};
-use crate::sys::{pidfd, spawn};
+use crate::sys::pidfd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// An exec'd process, or one that is being made.
@@ -90,7 +90,7 @@ impl Shim {
     pub(super) fn exec_ended(&mut self, number: u64) {
         let Some(at) = self.execs.iter().position(|e| e.number == number) else { return };
         let Some(pidfd) = &self.execs[at].pidfd else { return };
-        let code = match spawn::wait(pidfd, false) {
+        let code = match pidfd::ended(pidfd) {
             Ok(None) => return,
             Ok(Some(ended)) => ended.shell_code(),
             Err(e) => {

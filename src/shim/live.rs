@@ -15,8 +15,7 @@ use crate::cgroup::Group;
 use crate::errno::{OpContext, OpError};
 use crate::id::ContainerName;
 use crate::rundir::ContainerDirs;
-use crate::sys::pidfd;
-use crate::sys::spawn::{self, Ended};
+use crate::sys::pidfd::{self, Ended};
 use crate::task::plan::LogPlan;
 use crate::task::view::{OomKill, OomScope};
 use nix::fcntl::OFlag;
@@ -141,7 +140,7 @@ impl Live {
 
     /// Reaps init, when it has ended.
     pub(super) fn reap(&mut self) -> Option<Ended> {
-        let ended = match spawn::wait(self.pidfd.as_ref()?, false) {
+        let ended = match pidfd::ended(self.pidfd.as_ref()?) {
             Ok(None) => return None,
             Ok(Some(ended)) => ended,
             // Not ours, or reaped: it is gone, and how it ended is not to be known.

@@ -25,7 +25,7 @@ use crate::errno::{OpContext, OpError, chain};
 use crate::id::{ContainerName, TaskId};
 use crate::rundir::{ContainerDirs, TaskDirs};
 use crate::shim::log::Stream;
-use crate::sys::{exe, spawn};
+use crate::sys::{exe, pidfd};
 use crate::task::event::Event;
 use crate::task::life::Task;
 use crate::task::plan::TaskPlan;
@@ -315,7 +315,7 @@ impl Shim {
         let code = ended.shell_code();
         let after = OomCounters::read(&self.group, &group);
         let oom = self.live[container].oom(code, after, |scope| self.limit(scope, &group));
-        let signal = if let spawn::Ended::Signal(signal) = ended { Some(signal) } else { None };
+        let signal = if let pidfd::Ended::Signal(signal) = ended { Some(signal) } else { None };
         self.events.push_back(Event::Exited { container, code, signal, oom });
         self.reap_strays();
     }

@@ -10,7 +10,7 @@ use super::worker::{find_task_group, tear_down};
 use crate::errno::{OpContext, OpError};
 use crate::id::ContainerName;
 use crate::rundir::TaskDirs;
-use crate::sys::spawn::Ended;
+use crate::sys::pidfd::Ended;
 use crate::task::plan::TaskPlan;
 use crate::task::view::{ContainerState, ContainerView, ExitRecord, Phase, TaskView};
 use std::io;

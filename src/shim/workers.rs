@@ -4,8 +4,8 @@ use super::job::{Answer, Job, LOCK_FD, MAX_MESSAGE, Order, SOCKET_FD};
 use crate::codec::Codec;
 use crate::rundir::TaskDirs;
 use crate::sys::fd::{message_pair, receive_with, send_with};
-use crate::sys::pidfd;
-use crate::sys::spawn::{self, Ended};
+use crate::sys::pidfd::{self, Ended};
+use crate::sys::spawn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -102,7 +102,7 @@ impl Worker {
 
     /// Reaps it, when it has ended.
     pub(super) fn reap(&self) -> Option<Ended> {
-        match spawn::wait(&self.pidfd, false) {
+        match pidfd::ended(&self.pidfd) {
             Ok(ended) => ended,
             Err(_) => Some(Ended::Signal(libc::SIGKILL)),
         }

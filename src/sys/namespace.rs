@@ -95,9 +95,9 @@ pub fn ids_of(user: impl AsFd) -> io::Result<(String, String)> {
     let found =
         pidfd::wait_end(&child.pidfd, None).and_then(|_| Ok((read(Identities::Users)?, read(Identities::Groups)?)));
     match pidfd::wait(&child.pidfd)? {
-        pidfd::End::Exited(0) => found,
-        pidfd::End::Exited(errno) => Err(io::Error::from_raw_os_error(errno)),
-        pidfd::End::Signaled(_) => Err(io::ErrorKind::Interrupted.into()),
+        pidfd::Ended::Code(0) => found,
+        pidfd::Ended::Code(errno) => Err(io::Error::from_raw_os_error(errno)),
+        pidfd::Ended::Signal(_) => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 

@@ -49,19 +49,19 @@ pub fn keep_ended_children() -> io::Result<()> {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum Ended {
     /// It exited with this code.
-    Exited(i32),
-    /// This signal ended it.
-    Signaled(i32),
+    Code(i32),
+    /// This signal ended it (by number: real-time signals have no names).
+    Signal(i32),
 }
 
-impl End {
-    /// The end as shells tell it: the exit code, or 128 plus the signal's number.
+impl Ended {
+    /// The code as shells tell it: the process's own, or 128 plus the signal's number.
     pub fn shell_code(self) -> i32 {
         match self {
-            Self::Exited(code) => code,
-            Self::Signaled(signal) => 128 + signal,
+            Self::Code(code) => code,
+            Self::Signal(signal) => 128 + signal,
         }
     }
 }
@@ -70,15 +70,46 @@ impl End {
 ///
 /// # Errors
 /// `ECHILD` when it is not (or no longer) a child of ours.
-pub fn wait(pidfd: impl AsFd) -> io::Result<End> {
-    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+pub fn wait(pidfd: impl AsFd) -> io::Result<Ended> {
     loop {
-        match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(End::Exited(code)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(End::Signaled(signal as i32)),
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(e) => return Err(e.into()),
+        if let Some((_, ended)) = wait_id(libc::P_PIDFD, id_of(&pidfd)?, libc::WEXITED)? {
+            return Ok(ended);
         }
+    }
+}
+
+/// As [`wait`], `None` while it still runs.
+pub fn ended(pidfd: impl AsFd) -> io::Result<Option<Ended>> {
+    Ok(wait_id(libc::P_PIDFD, id_of(&pidfd)?, libc::WEXITED | libc::WNOHANG)?.map(|(_, ended)| ended))
+}
+
+fn id_of(pidfd: &impl AsFd) -> io::Result<libc::id_t> {
+    libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).map_err(io::Error::other)
+}
+
+/// waitid(2): the process id of a child that has ended, and how; with `WNOHANG` `None` while there is none.
+pub(super) fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<(u32, Ended)>> {
+    loop {
+        // SAFETY: an all-zero siginfo_t is a valid value, and is how "no child has ended" is told from an end.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes one siginfo_t to `info`, which lives until the call returns.
+        let done = unsafe { libc::waitid(kind, id, &raw mut info, flags) };
+        if done < 0 {
+            let e = io::Error::last_os_error();
+            if e.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(e);
+        }
+        // SAFETY: waitid filled in the SIGCHLD member of the union, or left all zero.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above, and a child was found, so the status is set.
+        let status = unsafe { info.si_status() };
+        let ended = if info.si_code == libc::CLD_EXITED { Ended::Code(status) } else { Ended::Signal(status) };
+        return Ok(Some((pid.unsigned_abs(), ended)));
     }
 }
 

@@ -5,6 +5,7 @@
 //! sleeps (`CLONE_VFORK`), and does nothing between `clone` and `execve` but system calls on values that were prepared
 //! before. Kernel 5.11 or newer (`CLOSE_RANGE_CLOEXEC`).
 
+use super::pidfd::{self, wait_id};
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,25 +14,6 @@ use std::path::Path;
 
 /// Room for the child between `clone` and `execve`. Large enough to be mapped by itself and given back when dropped.
 const STACK_BYTES: usize = 256 * 1024;
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It exited with this code.
-    Code(i32),
-    /// This signal ended it (by number: real-time signals have no names).
-    Signal(i32),
-}
-
-impl Ended {
-    /// The code as shells tell it: the process's own, or 128 plus the signal's number.
-    pub fn shell_code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-}
 
 /// Runs `program` with `args` after its name, an empty environment, every signal at its default and none blocked.
 ///
@@ -126,7 +108,7 @@ fn spawn_as(
     };
     let (pid, pidfd) = with_signals_blocked(|| clone_and_exec(&mut prepared))?;
     if prepared.errno != 0 {
-        wait(&pidfd, true)?;
+        pidfd::wait(&pidfd)?;
         return Err(io::Error::from_raw_os_error(prepared.errno));
     }
     Ok((pid, pidfd))
@@ -259,14 +241,6 @@ pub fn reset_signals() {
     };
 }
 
-/// Reaps the child of `pidfd`. Without `block`, `None` while it still runs. `ECHILD` when it is not our child, or was
-/// reaped before.
-pub fn wait(pidfd: &OwnedFd, block: bool) -> io::Result<Option<Ended>> {
-    let fd = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
-    let flags = libc::WEXITED | if block { 0 } else { libc::WNOHANG };
-    Ok(wait_id(libc::P_PIDFD, fd, flags)?.map(|(_, ended)| ended))
-}
-
 /// The process id of any one child that has ended, without reaping it.
 pub fn peek_ended_child() -> io::Result<Option<u32>> {
     match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
@@ -281,40 +255,16 @@ pub fn reap(pid: u32) -> io::Result<()> {
     wait_id(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG).map(|_| ())
 }
 
-fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: c_int) -> io::Result<Option<(u32, Ended)>> {
-    loop {
-        // SAFETY: an all-zero siginfo_t is a valid value, and is how "no child has ended" is told from an end.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the kernel writes one siginfo_t to `info`, which lives until the call returns.
-        let done = unsafe { libc::waitid(kind, id, &raw mut info, flags) };
-        if done < 0 {
-            let e = io::Error::last_os_error();
-            if e.kind() == io::ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(e);
-        }
-        // SAFETY: waitid filled in the SIGCHLD member of the union, or left all zero.
-        let pid = unsafe { info.si_pid() };
-        if pid == 0 {
-            return Ok(None);
-        }
-        // SAFETY: as above, and a child was found, so the status is set.
-        let status = unsafe { info.si_status() };
-        let ended = if info.si_code == libc::CLD_EXITED { Ended::Code(status) } else { Ended::Signal(status) };
-        return Ok(Some((pid.unsigned_abs(), ended)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pidfd::Ended;
     use super::*;
     use std::io::Read;
     use std::os::fd::AsFd;
 
     fn shell(script: &str, fds: &[(BorrowedFd<'_>, i32)]) -> Ended {
         let (_, pidfd) = spawn(Path::new("/bin/sh"), &["-c", script], fds).unwrap();
-        wait(&pidfd, true).unwrap().unwrap()
+        pidfd::wait(&pidfd).unwrap()
     }
 
     #[test]
@@ -339,7 +289,7 @@ mod tests {
         // The shell adds PWD, and on some machines `_`.
         assert!(String::from_utf8_lossy(&said[..n]).starts_with("zero this\n"), "{:?}", &said[..n]);
         kill_group(pid).unwrap();
-        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(libc::SIGKILL)));
+        assert_eq!(pidfd::wait(&pidfd).unwrap(), Ended::Signal(libc::SIGKILL));
         // The other process of the group had the pipe too.
         assert_eq!(reader.read(&mut said).unwrap(), 0);
         assert!(kill_group(1).is_err());
@@ -384,9 +334,9 @@ mod tests {
     #[test]
     fn a_running_child_is_signalled_by_its_descriptor() {
         let (_, pidfd) = spawn(Path::new("/bin/sleep"), &["1000"], &[]).unwrap();
-        assert_eq!(wait(&pidfd, false).unwrap(), None);
-        crate::sys::pidfd::signal(&pidfd, 15).unwrap();
-        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Signal(15)));
+        assert_eq!(pidfd::ended(&pidfd).unwrap(), None);
+        pidfd::signal(&pidfd, 15).unwrap();
+        assert_eq!(pidfd::wait(&pidfd).unwrap(), Ended::Signal(15));
     }
 
     #[test]
@@ -397,7 +347,7 @@ mod tests {
         let fds = [(writer.as_fd(), number)];
         let script = format!("echo $0 >/proc/self/fd/{number}");
         let (_, pidfd) = respawn(program.as_fd(), "called", &["-c", &script], &fds).unwrap();
-        assert_eq!(wait(&pidfd, true).unwrap(), Some(Ended::Code(0)));
+        assert_eq!(pidfd::wait(&pidfd).unwrap(), Ended::Code(0));
         drop(writer);
         assert_eq!(io::read_to_string(reader).unwrap(), "called\n");
     }

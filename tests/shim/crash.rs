@@ -3,7 +3,7 @@
 use crate::task::{PATIENCE, Task, assert_clean, sh};
 use berth_runtime::shim::facts;
 use berth_runtime::shim::protocol::ExecProcess;
-use berth_runtime::sys::spawn;
+use berth_runtime::sys::pidfd;
 use berth_runtime::task::plan::Condition;
 use berth_runtime::task::view::Phase;
 use berth_test_host::{TestHost, eventually, output, run};
@@ -21,7 +21,7 @@ fn sweep(task: &Task<'_>) -> Command {
 
 fn kill_shim(task: &Task<'_>) {
     kill(task.shim_pid(), Signal::SIGKILL).unwrap();
-    eventually("nsenter to end", PATIENCE, || spawn::wait(&task.nsenter, false).unwrap());
+    eventually("nsenter to end", PATIENCE, || pidfd::ended(&task.nsenter).unwrap());
     // A worker, and an init at its gate, end with their shim but not in the same instant.
     eventually("the lock to be free", PATIENCE, || (!task.is_locked()).then_some(()));
 }

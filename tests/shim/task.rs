@@ -7,7 +7,7 @@ use berth_runtime::shim::client::Client;
 use berth_runtime::shim::facts;
 use berth_runtime::shim::protocol::{FromShim, ToShim};
 use berth_runtime::spec::IdMaps;
-use berth_runtime::sys::spawn;
+use berth_runtime::sys::{pidfd, spawn};
 use berth_runtime::task::plan::{Condition, ContainerPlan, Dependency, LogPlan, PLAN_VERSION, TaskPlan};
 use berth_runtime::task::view::{ContainerState, ExitRecord, Phase, TaskView};
 use berth_test_host::{Leftover, TestHost, eventually};
@@ -207,7 +207,7 @@ impl<'h> Task<'h> {
 
     /// Waits until the shim itself has ended, and returns the recorded end.
     pub(crate) fn wait_end(&self) -> TaskView {
-        eventually("the shim to end", PATIENCE, || spawn::wait(&self.nsenter, false).unwrap_or(None));
+        eventually("the shim to end", PATIENCE, || pidfd::ended(&self.nsenter).unwrap_or(None));
         facts::read_end(&self.seen).unwrap().expect("the end is recorded")
     }
 

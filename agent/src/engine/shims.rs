@@ -2,7 +2,8 @@
 
 use super::seams::{Inheritance, Later, Shims};
 use berth_runtime::rundir::TaskDirs;
-use berth_runtime::sys::spawn::{self, Ended};
+use berth_runtime::sys::pidfd::{self, Ended};
+use berth_runtime::sys::spawn;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,7 +94,7 @@ async fn ended(pidfd: OwnedFd) -> io::Result<Ended> {
     let pidfd = AsyncFd::try_with_interest(pidfd, Interest::READABLE)?;
     loop {
         let mut ready = pidfd.readable().await?;
-        if let Some(ended) = spawn::wait(pidfd.get_ref(), false)? {
+        if let Some(ended) = pidfd::ended(pidfd.get_ref())? {
             return Ok(ended);
         }
         ready.clear_ready();
