@@ -1,7 +1,7 @@
 //! Mounts of config.json: options as flags, destinations as clean paths.
 //!
 //! Options mean what they mean to mount(8). A bind mount keeps what its source is restricted to (`nodev`, `noexec`, `ro`)
-//! unless an option takes it back by name. What only old kernels or mount(8) itself act on is taken and does nothing.
+//! unless an option takes it back by name, and takes no options of a file system. What only old kernels or mount(8) itself act on is taken and does nothing.
 
 use super::{IdMaps, Namespaces, SpecError, c_string, idmap, refuse};
 use crate::sys::mount::{Change, attr};
@@ -320,8 +320,23 @@ pub(super) fn fill_owners(mounts: &mut [Mount], namespaces: &Namespaces) -> Resu
     Ok(())
 }
 
+/// The file system of a bind mount is there already, as it is, and the kernel would pass over what it is asked for: but
+/// for options of every file system, which callers set as flags and which have always counted for nothing here.
+fn check_no_file_system(field: &str, options: &[(CString, Option<CString>)]) -> Result<(), SpecError> {
+    let mut names = options.iter().map(|(name, _)| name.to_string_lossy());
+    match names.find(|name| !ANY_FILE_SYSTEM.contains(&&**name)) {
+        Some(name) => {
+            refuse(field, format!("option `{name}`: bind mounts cannot have any filesystem-specific options applied"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn kind(field: &str, fs_type: &str, source: PathBuf, options: Options) -> Result<MountKind, SpecError> {
     let Options { change, bind, remount, mut file_system, .. } = options;
+    if bind.is_some() {
+        check_no_file_system(field, &file_system)?;
+    }
     Ok(match (bind, fs_type) {
         _ if remount => MountKind::Remount { options: bind.is_none().then_some(file_system) },
         (Some(_), _) if source.as_os_str().is_empty() => return refuse(field, "a bind mount needs a source"),

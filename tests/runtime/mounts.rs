@@ -145,6 +145,26 @@ fn classic_flags_are_taken() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_bind_mount_takes_no_options_of_a_file_system() {
+    let mut bundle = Bundle::new("rt-bind-options");
+    for (options, wrong) in [
+        (json!(["bind", "size=10m"]), "size"),
+        (json!(["ro", "nonsense", "rbind"]), "nonsense"),
+        (json!(["bind", "remount", "mode=755"]), "mode"),
+    ] {
+        bundle.config["mounts"].as_array_mut().unwrap().truncate(4);
+        bundle.mount(json!({"destination": "/data", "type": "none", "source": "rootfs/data", "options": ["bind"]}));
+        bundle.mount(json!({"destination": "/data", "type": "bind", "source": "rootfs/data", "options": options}));
+        let said = bundle.run();
+        assert_eq!(said.code, 1, "{options}");
+        let why = "bind mounts cannot have any filesystem-specific options applied";
+        assert!(said.stderr.contains(why) && said.stderr.contains(wrong), "{options}: {}", said.stderr);
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn targets_are_made_and_links_to_them_lead_inside() {
     let mut bundle = Bundle::new("rt-targets");
     let (volume, file) = (bundle.volume("volume"), bundle.host.dir().join("file"));
