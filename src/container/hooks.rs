@@ -6,8 +6,9 @@
 //! delete   verb: poststop                      (nothing is left of the container)
 //! ```
 //! A hook gets the container's state on its standard input, exactly its arguments and environment, and a process group
-//! of its own. What it writes is kept for the error that it may become. Hooks of a point run one after the other, and
-//! the first that fails is the last; only those of poststop all run.
+//! of its own. On the host it works in the bundle, where that is still there. What it writes is kept for the error that it
+//! may become. Hooks of a point run one after the other, and the first that fails is the last; only those of poststop all
+//! run.
 //!
 //! A hook that a create waits for is ended when the container's init ends: nothing can come of the create any more. So
 //! whoever kills the container does not wait for its hooks, however long they take.
@@ -110,8 +111,9 @@ impl<'a> Subject<'a> {
     pub(super) fn failures(&self, kind: HookKind, hooks: &[Hook], pid: Option<u32>) -> impl Iterator<Item = HookError> {
         let state = if hooks.is_empty() { Vec::new() } else { self.state(status_at(kind), pid) };
         let until = self.until;
+        let dir = is_on_host(kind).then_some(self.bundle);
         hooks.iter().enumerate().filter_map(move |(index, hook)| {
-            run(hook, &state, until).err().map(|source| HookError { kind, index, source })
+            run(hook, dir, &state, until).err().map(|source| HookError { kind, index, source })
         })
     }
 
@@ -133,7 +135,12 @@ fn status_at(kind: HookKind) -> Status {
     }
 }
 
-fn run(hook: &Hook, state: &[u8], until: Until<'_>) -> io::Result<()> {
+/// Whether hooks of that point run where the bundle can be seen by its name.
+fn is_on_host(kind: HookKind) -> bool {
+    !matches!(kind, HookKind::CreateContainer | HookKind::StartContainer)
+}
+
+fn run(hook: &Hook, dir: Option<&Path>, state: &[u8], until: Until<'_>) -> io::Result<()> {
     let c_strings = |texts: &[String]| {
         texts.iter().map(|t| CString::new(t.as_str()).map_err(io::Error::other)).collect::<io::Result<Vec<_>>>()
     };
@@ -146,7 +153,7 @@ fn run(hook: &Hook, state: &[u8], until: Until<'_>) -> io::Result<()> {
     let (output, theirs_out) = pipe(false)?;
     let fds = [(theirs_in.as_fd(), 0), (theirs_out.as_fd(), 1), (theirs_out.as_fd(), 2)];
     let named = |e: io::Error| io::Error::new(e.kind(), format!("`{}`: {e}", hook.path.display()));
-    let (pid, pidfd) = spawn::spawn_group(&hook.path, &argv, &env, &fds).map_err(named)?;
+    let (pid, pidfd) = spawn::spawn_group(&hook.path, &argv, &env, dir, &fds).map_err(named)?;
     drop((theirs_in, theirs_out));
     let seconds = hook.timeout.and_then(|s| u64::try_from(s).ok());
     let deadline = seconds.and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
@@ -298,12 +305,12 @@ mod tests {
     }
 
     fn said(script: &str) -> String {
-        run(&shell(script), b"{}", Until::default()).unwrap_err().to_string()
+        run(&shell(script), None, b"{}", Until::default()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_failure_says_how_it_ended_and_what_it_wrote_last() {
-        assert!(run(&shell("true"), b"{}", Until::default()).is_ok());
+        assert!(run(&shell("true"), None, b"{}", Until::default()).is_ok());
         assert_eq!(said("echo a; echo b >&2; exit 3"), "exit status 3, stderr: a\nb");
         assert_eq!(said("kill -9 $$"), "ended by signal 9, stderr: ");
         let long = said("i=0; while [ $i -lt 999 ]; do echo line $i; i=$((i+1)); done; exit 1");
@@ -313,16 +320,16 @@ mod tests {
     #[test]
     fn a_program_that_cannot_be_run_is_named() {
         let hook = Hook { path: "/no/such/hook".into(), ..shell("") };
-        let e = run(&hook, b"{}", Until::default()).unwrap_err();
+        let e = run(&hook, None, b"{}", Until::default()).unwrap_err();
         assert!(e.to_string().starts_with("`/no/such/hook`: No such file"), "{e}");
     }
 
     #[test]
     fn a_long_state_is_read_whole_and_one_that_nobody_reads_holds_nothing_up() {
         let state = vec![b'x'; 1 << 20];
-        assert!(run(&shell("test $(wc -c) = 1048576"), &state, Until::default()).is_ok());
-        assert!(run(&shell("exit 0"), &state, Until::default()).is_ok());
-        assert!(run(&shell("exec <&-; sleep 0; exit 0"), &state, Until::default()).is_ok());
+        assert!(run(&shell("test $(wc -c) = 1048576"), None, &state, Until::default()).is_ok());
+        assert!(run(&shell("exit 0"), None, &state, Until::default()).is_ok());
+        assert!(run(&shell("exec <&-; sleep 0; exit 0"), None, &state, Until::default()).is_ok());
     }
 
     #[test]
@@ -330,7 +337,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let hook = shell(&format!("sleep 1000 & echo $! > {}", pid.display()));
-        run(&hook, b"{}", Until::default()).unwrap();
+        run(&hook, None, b"{}", Until::default()).unwrap();
         let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     }
@@ -342,7 +349,7 @@ mod tests {
         let fd = std::os::fd::AsRawFd::as_raw_fd(&writer);
         let path = format!("/proc/{}/fd/{fd}", std::process::id());
         let hook = Hook { timeout: Some(1), ..shell(&format!("echo slow; exec 9>{path}; sleep 1000 & wait")) };
-        let e = run(&hook, b"{}", Until::default()).unwrap_err();
+        let e = run(&hook, None, b"{}", Until::default()).unwrap_err();
         assert_eq!(e.to_string(), "took longer than its timeout of 1 s, stderr: slow");
         drop(writer);
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
@@ -351,9 +358,9 @@ mod tests {
     #[test]
     fn one_whose_container_has_ended_is_killed() {
         let (program, argv) = (Path::new("/bin/sh"), [c"sh", c"-c", c"sleep 0.2"].map(CString::from));
-        let (_, init) = spawn::spawn_group(program, &argv, &[], &[]).unwrap();
+        let (_, init) = spawn::spawn_group(program, &argv, &[], None, &[]).unwrap();
         let until = Until { init: Some(init.as_fd()), ..Until::default() };
-        let e = run(&shell("echo waits; exec sleep 1000"), b"{}", until).unwrap_err();
+        let e = run(&shell("echo waits; exec sleep 1000"), None, b"{}", until).unwrap_err();
         assert_eq!(e.to_string(), "the container's process has ended, stderr: waits");
         pidfd::wait(&init).unwrap();
     }
@@ -361,7 +368,7 @@ mod tests {
     #[test]
     fn one_that_never_stops_writing_is_stopped() {
         let hook = Hook { timeout: Some(1), ..shell("yes") };
-        let e = run(&hook, b"{}", Until::default()).unwrap_err();
+        let e = run(&hook, None, b"{}", Until::default()).unwrap_err();
         assert!(e.to_string().starts_with("took longer than its timeout of 1 s, stderr: y\ny\n"), "{e}");
     }
 

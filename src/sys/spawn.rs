@@ -22,18 +22,20 @@ const STACK_BYTES: usize = 256 * 1024;
 /// with the error of `clone` or, when the program cannot be run, of `execve`; no child is left then.
 pub fn spawn<S: AsRef<OsStr>>(program: &Path, args: &[S], fds: &[(BorrowedFd<'_>, i32)]) -> io::Result<(u32, OwnedFd)> {
     let name = program.file_name().unwrap_or(program.as_os_str());
-    spawn_as(Program::Path(c_string(program.as_os_str())?), &arguments(name, args)?, &[], false, fds)
+    spawn_as(Program::Path(c_string(program.as_os_str())?), &arguments(name, args)?, &[], &Place::default(), fds)
 }
 
 /// As [`spawn`], with all of its arguments (its name the first of them), an environment, and a process group of its
-/// own, whose number is the child's process id.
+/// own, whose number is the child's process id. It works in `dir`, if that is there.
 pub fn spawn_group(
     program: &Path,
     argv: &[CString],
     env: &[CString],
+    dir: Option<&Path>,
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
-    spawn_as(Program::Path(c_string(program.as_os_str())?), argv, env, true, fds)
+    let dir = dir.map(|dir| c_string(dir.as_os_str())).transpose()?;
+    spawn_as(Program::Path(c_string(program.as_os_str())?), argv, env, &Place { group: true, dir }, fds)
 }
 
 /// Kills every process of a group that [`spawn_group`] made. One that has none left is no error.
@@ -53,7 +55,7 @@ pub fn respawn<S: AsRef<OsStr>>(
     args: &[S],
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
-    spawn_as(Program::Open(program.as_raw_fd()), &arguments(OsStr::new(name), args)?, &[], false, fds)
+    spawn_as(Program::Open(program.as_raw_fd()), &arguments(OsStr::new(name), args)?, &[], &Place::default(), fds)
 }
 
 fn arguments<S: AsRef<OsStr>>(name: &OsStr, args: &[S]) -> io::Result<Vec<CString>> {
@@ -71,6 +73,15 @@ enum Program {
     Open(c_int),
 }
 
+/// Where a child is, other than where its parent is.
+#[derive(Default)]
+struct Place {
+    /// It leads a process group of its own.
+    group: bool,
+    /// Its working directory, if that is there.
+    dir: Option<CString>,
+}
+
 /// What the child reads, all prepared by the parent: it may not allocate.
 struct Prepared {
     program: Program,
@@ -78,6 +89,8 @@ struct Prepared {
     envp: Vec<*const c_char>,
     /// Whether the child leads a process group of its own.
     group: bool,
+    /// See [`Place::dir`]; null for none.
+    dir: *const c_char,
     /// Descriptor, number in the child, and (written by the child) a copy above all numbers.
     fds: Vec<(c_int, c_int, c_int)>,
     /// One above the highest number in the child.
@@ -92,7 +105,7 @@ fn spawn_as(
     program: Program,
     argv: &[CString],
     env: &[CString],
-    group: bool,
+    place: &Place,
     fds: &[(BorrowedFd<'_>, i32)],
 ) -> io::Result<(u32, OwnedFd)> {
     let pointers = |texts: &[CString]| texts.iter().map(|t| t.as_ptr()).chain([std::ptr::null()]).collect();
@@ -100,7 +113,8 @@ fn spawn_as(
         program,
         argv: pointers(argv),
         envp: pointers(env),
-        group,
+        group: place.group,
+        dir: place.dir.as_ref().map_or(std::ptr::null(), |dir| dir.as_ptr()),
         fds: fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number, -1)).collect(),
         above: fds.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3),
         gaps: gaps(fds.iter().map(|(_, number)| *number)),
@@ -165,7 +179,7 @@ fn clone_and_exec(prepared: &mut Prepared) -> io::Result<(u32, OwnedFd)> {
 extern "C" fn become_program(arg: *mut c_void) -> c_int {
     // SAFETY: `clone_and_exec` passes its `&mut Prepared`, and does not run while this function does (CLONE_VFORK).
     let prepared = unsafe { &mut *arg.cast::<Prepared>() };
-    if place_descriptors(prepared) && lead_group(prepared.group) {
+    if place_descriptors(prepared) && lead_group(prepared.group) && enter(prepared.dir) {
         reset_signals();
         let (fd, path, flags) = match &prepared.program {
             Program::Path(path) => (libc::AT_FDCWD, path.as_c_str(), 0),
@@ -187,6 +201,12 @@ extern "C" fn become_program(arg: *mut c_void) -> c_int {
 fn lead_group(wanted: bool) -> bool {
     // SAFETY: setpgid takes two integers; 0 and 0 are the caller and its own number.
     !wanted || unsafe { libc::setpgid(0, 0) } == 0
+}
+
+/// Changes the child's working directory, which is its own (no CLONE_FS), unless there is none of that name any more.
+fn enter(dir: *const c_char) -> bool {
+    // SAFETY: `dir` is a C string of the parent's, which sleeps meanwhile; it was checked not to be null.
+    dir.is_null() || unsafe { libc::chdir(dir) } == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT)
 }
 
 /// Puts every descriptor at its number. In two rounds, since a number may be the place of another that is yet to move.
@@ -279,7 +299,7 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(|t| CString::new(*t).unwrap()).collect::<Vec<_>>();
         let argv = texts(&["called", "-c", "echo $0 $ONLY; env | wc -l; sleep 1000 & wait", "zero"]);
         let fds = [(writer.as_fd(), 1)];
-        let (pid, pidfd) = spawn_group(Path::new("/bin/sh"), &argv, &texts(&["ONLY=this"]), &fds).unwrap();
+        let (pid, pidfd) = spawn_group(Path::new("/bin/sh"), &argv, &texts(&["ONLY=this"]), None, &fds).unwrap();
         drop(writer);
         let mut said = [0; 64];
         let mut n = 0;
@@ -293,6 +313,22 @@ mod tests {
         // The other process of the group had the pipe too.
         assert_eq!(reader.read(&mut said).unwrap(), 0);
         assert!(kill_group(1).is_err());
+    }
+
+    #[test]
+    fn a_group_works_in_its_directory_or_where_that_is_gone_in_the_callers() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let place = dir.path().canonicalize().unwrap();
+        for (asked, found) in [(Some(place.as_path()), &place), (Some(&place.join("gone")), &here), (None, &here)] {
+            let script = format!("test \"$(pwd -P)\" = '{}'", found.display());
+            let argv = ["sh", "-c", &script].map(|text| CString::new(text).unwrap());
+            let (_, pidfd) = spawn_group(Path::new("/bin/sh"), &argv, &[], asked, &[]).unwrap();
+            assert_eq!(pidfd::wait(&pidfd).unwrap(), Ended::Code(0), "{asked:?}");
+        }
+        let argv = [c"true".to_owned()];
+        let e = spawn_group(Path::new("/bin/true"), &argv, &[], Some(Path::new("/dev/null")), &[]).unwrap_err();
+        assert_eq!(e.raw_os_error(), Some(libc::ENOTDIR));
     }
 
     #[test]

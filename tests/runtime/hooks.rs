@@ -97,6 +97,30 @@ fn each_runs_at_its_time_in_the_order_of_the_document_with_the_state_of_then() {
 
 #[test]
 #[ignore = "needs root"]
+fn those_on_the_host_work_in_the_bundle_while_it_is_there() {
+    let mut bundle = Bundle::new("rt-hooks-cwd");
+    let (log, place) = (bundle.log(), bundle.dir());
+    for kind in ["prestart", "createRuntime", "poststart", "poststop"] {
+        bundle.add_hook(kind, &format!("echo {kind} $(pwd) >> {}", log.display()));
+    }
+    let line = |kind: &str, dir: &std::path::Path| format!("{kind} {}", dir.display());
+    bundle.started();
+    let mut expected: Vec<_> =
+        ["prestart", "createRuntime", "poststart"].iter().map(|kind| line(kind, &place)).collect();
+    assert_eq!(bundle.logged(), expected);
+    std::fs::rename(&place, place.with_file_name("elsewhere")).unwrap();
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    expected.push("poststop /".to_owned());
+    assert_eq!(bundle.logged(), expected);
+    std::fs::rename(place.with_file_name("elsewhere"), &place).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    bundle.script("true").run().ok();
+    assert_eq!(bundle.logged(), ["prestart", "createRuntime", "poststart", "poststop"].map(|kind| line(kind, &place)));
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn those_of_the_runtime_run_in_the_hosts_namespaces_and_those_of_the_container_in_its_own() {
     let mut bundle = Bundle::new("rt-hooks-ns");
     let kinds = ["mnt", "net", "uts", "ipc", "pid"];
