@@ -16,6 +16,7 @@ mod idmap;
 mod kernel;
 mod mounts;
 mod namespaces;
+mod null;
 mod number_list;
 mod process;
 mod resources;
@@ -125,10 +126,7 @@ pub struct Device {
 
 /// Parses and checks a config.json.
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
-    let document: Document = match serde_json::from_slice(json) {
-        Ok(document) => document,
-        Err(e) => return explain::unknown_word(json).map_or_else(|| refuse("document", e.to_string()), Err),
-    };
+    let document: Document = null::read(json, "").map_err(|e| explain::unknown_word(json).unwrap_or(e))?;
     let mut plan = check(document)?;
     // Until version 1.2 nobody said whether zero was a limit, and some write it for none.
     let is_meant = || minor_version(&plan.version) >= 3 && resources::says_zero(json, "/linux/resources/pids/limit");

@@ -2,7 +2,7 @@
 
 use super::document::{CapabilitiesDocument, ProcessDocument};
 use super::scheduling::{self, ExecAffinity};
-use super::{SpecError, c_string, refuse};
+use super::{SpecError, c_string, null, refuse};
 use crate::sys::sched::Policy;
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;
@@ -187,7 +187,7 @@ impl FurtherProcess {
 
 /// Parses and checks a process that stands by itself.
 pub fn parse_process(json: &[u8]) -> Result<FurtherProcess, SpecError> {
-    let document: ProcessDocument = serde_json::from_slice(json).or_else(|e| refuse("process", e.to_string()))?;
+    let document: ProcessDocument = null::read(json, "/process")?;
     let has_capabilities = document.capabilities.is_some();
     Ok(FurtherProcess { process: check(document)?, has_capabilities })
 }

@@ -5,7 +5,7 @@
 //! runc reads such documents; `cgroup` leaves those alone. What is checked here is what becomes a file's name or a line
 //! of one: whether the machine has the limit is seen when it is set.
 
-use super::{SpecError, refuse};
+use super::{SpecError, null, refuse};
 use oci_spec::runtime as oci;
 use oci_spec::runtime::LinuxDeviceType;
 
@@ -140,8 +140,7 @@ pub struct Rdma {
 
 /// Parses and checks resources by themselves, as `update --resources` takes them.
 pub fn parse_resources(json: &[u8]) -> Result<Resources, SpecError> {
-    let given: oci::LinuxResources =
-        serde_json::from_slice(json).or_else(|e| refuse("linux.resources", e.to_string()))?;
+    let given: oci::LinuxResources = null::read(json, "/linux/resources")?;
     let mut found = check(&given)?;
     settle_pids(&mut found, || says_zero(json, "/pids/limit"));
     Ok(found)

@@ -77,6 +77,54 @@ fn words_that_mean_nothing_are_named_where_they_stand() {
 }
 
 #[test]
+fn null_is_a_field_that_is_missing() {
+    for field in ["env", "capabilities", "user", "rlimits", "terminal"] {
+        assert!(document(|d| d["process"][field] = Value::Null).unwrap().process.is_some(), "{field}");
+    }
+    let plan = document(|d| {
+        d["annotations"] = json!({"a": null, "b": "c"});
+        d["linux"]["namespaces"][1] = json!({"type": "network", "path": null});
+        d["linux"]["netDevices"] = json!({"eth0": null});
+        d["linux"]["sysctl"] = json!({"net.ipv4.ping_group_range": null});
+        d["linux"]["resources"] =
+            json!({"devices": [{"allow": false, "type": "", "major": null}], "unified": {"a.b": null}});
+        d["mounts"] = json!([{"destination": "/m", "type": "tmpfs", "source": null, "options": null}]);
+    })
+    .unwrap();
+    assert_eq!(plan.annotations["a"], "");
+    assert_eq!(plan.net_devices[0].name, "eth0");
+    assert_eq!(plan.sysctl[0].1, "");
+    assert_eq!((plan.resources.devices.len(), plan.resources.unified[0].1.as_str()), (1, ""));
+    let seccomp = |rule: Value| {
+        let change =
+            |d: &mut Value| d["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+        document(change).unwrap().seccomp.unwrap().syscalls().clone().unwrap()[0].names().len()
+    };
+    assert_eq!(seccomp(json!({"names": null, "action": "SCMP_ACT_LOG"})), 0);
+    assert_eq!(seccomp(json!({"action": "SCMP_ACT_LOG"})), 0);
+}
+
+#[test]
+fn null_that_says_nothing_is_named_where_it_stands() {
+    let said = |change: fn(&mut Value)| document(change).unwrap_err().to_string();
+    assert_eq!(said(|d| d["process"]["args"] = Value::Null), "config.json: process.args: is empty");
+    assert_eq!(
+        said(|d| d["ociVersion"] = Value::Null),
+        "config.json: ociVersion: got ``, this runtime takes versions 1.x"
+    );
+    assert_eq!(said(|d| d["process"]["env"] = json!(["A=1", null])), "config.json: process.env[1]: is null");
+    let e = parse_process(br#"{"args":["a",null],"env":null,"cwd":"/"}"#).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: process.args[1]: is null");
+    assert!(parse_process(br#"{"args":["a"],"env":null,"user":null,"cwd":"/"}"#).is_ok());
+    let e = parse_resources(br#"{"devices":[null],"unified":{"a.b":null}}"#).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: linux.resources.devices[0]: is null");
+    assert!(parse_resources(br#"{"devices":[{"allow":false,"type":""}],"rdma":{"m":null}}"#).is_ok());
+    // What is wrong otherwise is told all the same.
+    let e = document(|d| d["process"] = json!({"env": null, "args": 7})).unwrap_err();
+    assert!(e.to_string().starts_with("config.json: document: invalid type: integer"), "{e}");
+}
+
+#[test]
 fn the_last_word_on_a_mount_option_counts() {
     let plan = document(|d| {
         d["mounts"] = json!([{"destination": "/m", "type": "tmpfs", "source": "t",

@@ -1,7 +1,31 @@
 //! The process of a container: who it is and what it has.
 
-use crate::bundle::{Bundle, program};
+use crate::bundle::{Bundle, PATIENCE, program};
 use serde_json::json;
+
+#[test]
+#[ignore = "needs root"]
+fn null_in_a_document_is_what_nobody_says() {
+    let mut bundle = Bundle::new("rt-null");
+    bundle.config["annotations"] = json!({"empty": null});
+    bundle.config["process"]["user"] = json!(null);
+    bundle.config["process"]["env"] = json!(null);
+    bundle.config["linux"]["resources"]["devices"] =
+        json!([{"allow": false, "access": "rwm", "type": "", "major": null}]);
+    bundle.script("trap 'exit 3' TERM; /bin/busybox id -u; echo up; while :; do /bin/busybox sleep 1000 & wait; done");
+    bundle.create().ok();
+    assert_eq!(bundle.state()["annotations"]["empty"], "");
+    bundle.verb(&["start", "c"]).ok();
+    berth_test_host::eventually("the program", PATIENCE, || (bundle.said() == "0\nup\n").then_some(()));
+    let process = bundle.host.dir().join("process.json");
+    std::fs::write(&process, r#"{"args":["/bin/busybox","id","-u"],"env":null,"user":null,"cwd":"/"}"#).unwrap();
+    assert_eq!(bundle.verb(&["exec", "--process", process.to_str().unwrap(), "c"]).ok(), "0");
+    bundle.verb(&["delete", "--force", "c"]).ok();
+    bundle.config["process"]["args"] = json!(null);
+    let said = bundle.run();
+    assert!(said.code == 1 && said.stderr.contains("args"), "{}", said.stderr);
+    bundle.assert_clean();
+}
 
 #[test]
 #[ignore = "needs root"]
