@@ -436,6 +436,18 @@ fn what_is_wrong_with_a_profile_is_said_by_field() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}),
             "linux.seccomp.listenerPath: is missing",
         ),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "for nobody"}),
+            "linux.seccomp.listenerMetadata: is for a listener",
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]}),
+            "linux.seccomp.syscalls[0].names: is empty",
+        ),
+        (
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": null, "action": "SCMP_ACT_ERRNO"}]}),
+            "linux.seccomp.syscalls[0].names: is empty",
+        ),
         (json!({"defaultAction": "SCMP_ACT_FOO"}), "linux.seccomp.defaultAction: got `SCMP_ACT_FOO`"),
         (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]}),

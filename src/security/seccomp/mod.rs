@@ -173,7 +173,10 @@ fn listener(profile: &LinuxSeccomp) -> Result<Option<Listener>, SeccompError> {
         }
         wanted = true;
     }
-    match profile.listener_path() {
+    let path = profile.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty());
+    let metadata = profile.listener_metadata().as_ref().is_some_and(|metadata| !metadata.is_empty());
+    match path {
+        None if metadata && !wanted => refuse(".listenerMetadata", "is for a listener, and listenerPath is missing"),
         _ if !wanted => Ok(None),
         Some(path) => Ok(Some(Listener { path: path.clone(), metadata: profile.listener_metadata().clone() })),
         None => refuse(".listenerPath", "is missing, and SCMP_ACT_NOTIFY needs it"),
@@ -263,6 +266,9 @@ fn rules(profile: &LinuxSeccomp) -> Result<Vec<Rule>, SeccompError> {
     for (i, rule) in profile.syscalls().iter().flatten().enumerate() {
         let action =
             action(rule.action(), rule.errno_ret()).or_else(|p| refuse(format!(".syscalls[{i}].errnoRet"), p))?;
+        if rule.names().is_empty() {
+            return refuse(format!(".syscalls[{i}].names"), "is empty");
+        }
         if let Some(at) = rule.names().iter().position(String::is_empty) {
             return refuse(format!(".syscalls[{i}].names[{at}]"), "is empty");
         }
