@@ -42,6 +42,12 @@ impl<T, E: Into<io::Error>> OpContext<T> for Result<T, E> {
     }
 }
 
+/// Tells a person on standard error. It may be closed, or a log on a full disk: nobody is left to hear of that, and what
+/// is done does not depend on who hears it.
+pub fn tell(line: &str) {
+    let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
+}
+
 /// The whole chain of an error on one line, each cause after a colon.
 pub fn chain(error: &dyn std::error::Error) -> String {
     chain_by(error, |cause| cause.to_string())

@@ -29,6 +29,9 @@
 //! The one exception is `api::types`: what is said on the operators' socket, which `cli` reads and nothing below `api`
 //! knows.
 
+// They panic where nobody reads any more, and where the disk of a log is full.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod api;
 pub mod aws;
 pub mod capacity;

@@ -53,6 +53,5 @@ pub(super) fn features() -> Result<(), CliError> {
         },
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": [PREFIX]
-    }));
-    Ok(())
+    }))
 }

@@ -1,6 +1,7 @@
 //! Errors where the caller looks for them: standard error, and the file of `--log` in the format of `--log-format`.
 
 use super::args::{Args, UsageError};
+use crate::errno::tell;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,20 +34,20 @@ impl Log {
     /// Tells an error. In the file it is the last line, which is the one that callers show.
     pub(super) fn error(&self, message: &str) {
         if self.file.is_none() && self.json {
-            eprintln!("{}", self.line("error", message));
+            tell(&self.line("error", message));
             return;
         }
-        eprintln!("berth-runtime: {message}");
+        tell(&format!("berth-runtime: {message}"));
         self.append("error", message);
     }
 
     /// Tells of something that is done otherwise than it was asked for.
     pub(super) fn warn(&self, message: &str) {
         if self.file.is_none() && self.json {
-            eprintln!("{}", self.line("warning", message));
+            tell(&self.line("warning", message));
             return;
         }
-        eprintln!("berth-runtime: warning: {message}");
+        tell(&format!("berth-runtime: warning: {message}"));
         self.append("warning", message);
     }
 
@@ -57,7 +58,7 @@ impl Log {
         }
         match self.file {
             Some(_) => self.append("debug", message),
-            None => eprintln!("{}", self.line("debug", message)),
+            None => tell(&self.line("debug", message)),
         }
     }
 

@@ -18,6 +18,7 @@ mod help;
 mod log;
 pub mod node_net;
 mod oci;
+mod out;
 mod ps;
 pub mod shim;
 mod show;

@@ -3,7 +3,7 @@
 //! Run by the agent, which never changes the kernel's state itself, and by operators. Data goes to standard output,
 //! errors go to standard error; it ends with 0, 1 (it failed, or `check` found something broken) or 2 (usage).
 
-use crate::errno::chain;
+use crate::errno::{chain, tell};
 use crate::net::plan::{IpPrefix, NodeNet};
 use crate::net::{self, node, reserve};
 use std::io::Write;
@@ -139,7 +139,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 fn complain(problems: &[String]) {
     for problem in problems {
-        eprintln!("berth-runtime: {problem}");
+        tell(&format!("berth-runtime: {problem}"));
     }
 }
 

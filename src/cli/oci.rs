@@ -2,12 +2,12 @@
 
 use super::args::{Args, Grammar, UsageError};
 use super::log::Log;
-use super::{console, events, exec, features, help, ps, show, update, verbs};
+use super::{console, events, exec, features, help, out, ps, show, update, verbs};
 use crate::container::create::{Create, VerbError};
 use crate::container::launch::LaunchError;
 use crate::container::state::{StateError, Table};
 use crate::container::{create, delete, kill, notify, run, start};
-use crate::errno::{OpContext, OpError, chain_lower};
+use crate::errno::{OpContext, OpError, chain, chain_lower};
 use crate::sys::exe;
 use std::ffi::OsString;
 use std::io;
@@ -96,8 +96,8 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
 
 fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError> {
     if global.flag("version") {
-        println!("berth-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), crate::spec::OCI_VERSION);
-        return Ok(0);
+        let (version, spec) = (env!("CARGO_PKG_VERSION"), crate::spec::OCI_VERSION);
+        return show(&format!("berth-runtime version {version}\nspec: {spec}\n"));
     }
     if global.flag("help") || matches!(verb, "" | "help" | "h") {
         return help_verb(global.operands.get(1).filter(|_| !global.flag("help")));
@@ -105,7 +105,7 @@ fn dispatch(program: &Program, global: &Args, verb: &str) -> Result<u8, CliError
     let Some(grammar) = verbs::ALL.iter().find(|g| g.name == verb) else { return Err(no_verb(verb)) };
     let args = grammar.parse(global.operands.iter().skip(1).cloned()).map_err(CliError::CommandLine)?;
     if args.help {
-        return Ok(show_help(&help::verb(grammar)));
+        return show(&help::verb(grammar));
     }
     match global.text("rootless")? {
         None | Some("true" | "false" | "auto") => {}
@@ -146,15 +146,14 @@ fn carry_out(program: &Program, grammar: &Grammar, args: &Args) -> Result<u8, Cl
     }
 }
 
-fn show_help(text: &str) -> u8 {
-    print!("{text}");
-    0
+fn show(text: &str) -> Result<u8, CliError> {
+    out::print(text).map(|()| 0)
 }
 
 fn help_verb(topic: Option<&OsString>) -> Result<u8, CliError> {
-    let Some(topic) = topic else { return Ok(show_help(&help::program())) };
+    let Some(topic) = topic else { return show(&help::program()) };
     match verbs::ALL.iter().find(|g| topic == g.name) {
-        Some(grammar) => Ok(show_help(&help::verb(grammar))),
+        Some(grammar) => show(&help::verb(grammar)),
         None => Err(no_verb(&topic.to_string_lossy())),
     }
 }
@@ -251,8 +250,11 @@ fn run_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
         return Ok(0);
     }
     let code = running.wait()?;
-    if !args.flag("keep") {
-        running.delete(&program.table)?;
+    if !args.flag("keep")
+        && let Err(e) = running.delete(&program.table)
+    {
+        // The program's own code is what was asked for; what is left, `delete` takes away.
+        program.table.warn(chain(&e));
     }
     Ok(code as u8)
 }

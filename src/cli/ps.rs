@@ -6,6 +6,7 @@
 
 use super::args::{Args, UsageError};
 use super::oci::CliError;
+use super::out;
 use crate::container::state::Table;
 use crate::sys::procfs;
 use crate::sys::time::{LocalTime, local};
@@ -121,16 +122,15 @@ pub(super) fn ps(table: &Table, args: &Args) -> Result<(), CliError> {
     let mut pids = record.group()?.procs()?;
     pids.sort_unstable();
     match format.as_deref().map_or_else(|| args.text("format"), |f| Ok(Some(f)))? {
-        Some("json") => println!("{}", serde_json::json!(pids)),
+        Some("json") => out::print(&format!("{}\n", serde_json::json!(pids))),
         None | Some("table") => {
             let machine = Machine::read();
             let processes = pids.iter().filter_map(|pid| Process::read(*pid));
             let rows = processes.map(|p| columns.iter().map(|c| machine.cell(*c, &p)).collect());
-            table_of(&columns, rows.collect()).iter().for_each(|line| println!("{line}"));
+            out::print(&table_of(&columns, rows.collect()).iter().map(|line| format!("{line}\n")).collect::<String>())
         }
-        Some(other) => return Err(UsageError(format!("invalid format option `{other}`: it is table or json")).into()),
+        Some(other) => Err(UsageError(format!("invalid format option `{other}`: it is table or json")).into()),
     }
-    Ok(())
 }
 
 /// What the words after the id say: a format, which is ours, and columns.

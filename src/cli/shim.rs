@@ -1,6 +1,6 @@
 //! Entry points `shim` and `sweep`: what the agent starts for a task.
 
-use crate::errno::{OpContext, OpError, chain};
+use crate::errno::{OpContext, OpError, chain, tell};
 use crate::rundir::TaskDirs;
 use crate::shim::run::{Inherited, run};
 use crate::shim::sweep::{SHIM_DIED, sweep};
@@ -87,7 +87,7 @@ fn task_dirs(args: &[OsString]) -> Result<(TaskDirs, Option<String>), String> {
 }
 
 fn usage(problem: &str) -> ExitCode {
-    eprintln!("berth-runtime: {problem}");
+    tell(&format!("berth-runtime: {problem}"));
     ExitCode::from(2)
 }
 

@@ -3,6 +3,7 @@
 use super::args::{Args, UsageError};
 use super::log::rfc3339;
 use super::oci::CliError;
+use super::out;
 use crate::container::state::{Record, StateError, Table};
 use crate::container::status::Status;
 use crate::errno::{OpContext, chain};
@@ -12,8 +13,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Prints a document over several lines.
-pub(super) fn print(value: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("keys are strings"));
+pub(super) fn print(value: &impl Serialize) -> Result<(), CliError> {
+    out::print(&format!("{}\n", serde_json::to_string_pretty(value).expect("keys are strings")))
 }
 
 /// The state of a container as the specification has it, with what runc adds: `rootfs`, `created` and `owner`.
@@ -50,8 +51,7 @@ fn document(record: &Record, status: Status, owner: String) -> State<'_> {
 /// `state ID`.
 pub(super) fn state(table: &Table, id: &str) -> Result<(), CliError> {
     let record = table.read(id)?;
-    print(&document(&record, table.status(&record)?, String::new()));
-    Ok(())
+    print(&document(&record, table.status(&record)?, String::new()))
 }
 
 /// `list`.
@@ -69,15 +69,13 @@ pub(super) fn list(table: &Table, args: &Args) -> Result<(), CliError> {
     let found: Vec<State<'_>> =
         records.iter().map(|(status, owner, record)| document(record, *status, user_name(*owner))).collect();
     if args.flag("quiet") {
-        found.iter().for_each(|state| println!("{}", state.id));
-        return Ok(());
+        return out::print(&found.iter().map(|state| format!("{}\n", state.id)).collect::<String>());
     }
     match args.text("format")? {
-        Some("json") => println!("{}", serde_json::to_string(&found).expect("keys are strings")),
-        None | Some("table") => print!("{}", table_of(&found)),
-        Some(other) => return Err(UsageError(format!("invalid format option: `{other}` is not table or json")).into()),
+        Some("json") => out::print(&format!("{}\n", serde_json::to_string(&found).expect("keys are strings"))),
+        None | Some("table") => out::print(&table_of(&found)),
+        Some(other) => Err(UsageError(format!("invalid format option: `{other}` is not table or json")).into()),
     }
-    Ok(())
 }
 
 /// The name of a user of the host, or `#` and the number.

@@ -1,6 +1,6 @@
 //! Entry point `worker`: what a shim starts for a piece of kernel work.
 
-use crate::errno::{OpContext, OpError, chain};
+use crate::errno::{OpContext, OpError, chain, tell};
 use crate::shim::job::{LOCK_FD, SOCKET_FD};
 use crate::shim::worker;
 use crate::sys::{exe, fd};
@@ -15,7 +15,7 @@ const INHERITED: u32 = 2;
 pub fn work() -> ExitCode {
     // Its shim has started it from a read-only mount of the program, so this is a look only; run again where not.
     if let Err(e) = exe::protect(c"berth-worker", INHERITED).op("protect", "the worker's own program") {
-        eprintln!("worker: {}", chain(&e));
+        tell(&format!("worker: {}", chain(&e)));
         return ExitCode::FAILURE;
     }
     // Before anything else is opened. The lock is held until this process is gone, and an init that it makes is gone too
@@ -29,7 +29,7 @@ pub fn work() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("worker: {}", chain(&e));
+            tell(&format!("worker: {}", chain(&e)));
             ExitCode::FAILURE
         }
     }

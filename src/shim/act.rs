@@ -6,7 +6,7 @@ use super::live::OomCounters;
 use super::run::{Shim, note};
 use super::workers::{For, Worker};
 use crate::cgroup::Group;
-use crate::errno::{OpContext, OpError, chain};
+use crate::errno::{OpContext, OpError, chain, tell};
 use crate::sys::{memory, pidfd, spawn};
 use crate::task::event::{Action, Event};
 use crate::task::view::OomScope;
@@ -111,7 +111,7 @@ impl Shim {
 
     fn torn_down(&mut self, problems: &[String]) {
         for problem in problems {
-            eprintln!("shim: tear down: {problem}");
+            tell(&format!("shim: tear down: {problem}"));
         }
         if !problems.is_empty() && self.tear_downs < TEAR_DOWNS {
             self.tear_down_at_ms = Some(self.clock.mono_ms() + TEAR_DOWN_AGAIN_MS);

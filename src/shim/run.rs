@@ -21,7 +21,7 @@ use super::live::{Live, OomCounters};
 use super::workers::{For, Own, Worker};
 use super::{facts, protocol};
 use crate::cgroup::{Group, Hierarchies};
-use crate::errno::{OpContext, OpError, chain};
+use crate::errno::{OpContext, OpError, chain, tell};
 use crate::id::{ContainerName, TaskId};
 use crate::rundir::{ContainerDirs, TaskDirs};
 use crate::shim::log::Stream;
@@ -412,5 +412,5 @@ fn invalid(e: crate::id::InvalidName) -> std::io::Error {
 
 /// Leaves a line in the shim's log, which is its standard error.
 pub(super) fn note(problem: &dyn std::error::Error) {
-    eprintln!("shim: {}", chain(problem));
+    tell(&format!("shim: {}", chain(problem)));
 }

@@ -283,6 +283,35 @@ fn a_further_process_has_the_groups_capabilities_and_privileges_it_is_given() {
 
 #[test]
 #[ignore = "needs root"]
+fn what_nobody_hears_changes_nothing() {
+    let mut bundle = Bundle::new("rt-unheard");
+    bundle.config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_OF_NOBODY"]);
+    bundle.script("sleep 1000").write();
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let code = |args: &[&str], out: Stdio, err: Stdio| {
+        let mut command = bundle.runtime();
+        command.args(args).stdin(Stdio::null()).stdout(out).stderr(err).status().unwrap().code()
+    };
+    // The warning goes nowhere, and the container runs all the same.
+    let dir = bundle.dir();
+    let run = ["run", "--detach", "--bundle", dir.to_str().unwrap(), "c"];
+    assert_eq!(code(&run, Stdio::null(), full().into()), Some(0));
+    bundle.wait_status("running");
+    assert_eq!(code(&["delete", "nobody"], Stdio::null(), full().into()), Some(1));
+    for verb in
+        [&["list"][..], &["list", "--quiet"], &["state", "c"], &["ps", "c"], &["features"], &["--version"], &["--help"]]
+    {
+        assert_eq!(code(verb, full().into(), Stdio::null()), Some(1), "{verb:?}");
+        // Who has closed the pipe has read enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(code(verb, writer.into(), Stdio::null()), Some(0), "{verb:?}");
+    }
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_further_process_runs_in_the_group_below_that_it_is_given() {
     let mut bundle = Bundle::new("rt-exec-below");
     bundle.config["linux"]["cgroupsPath"] = json!("/runtime-below");

@@ -2,12 +2,15 @@
 
 use crate::task::{Container, PATIENCE, Task, assert_clean, sh, states};
 use berth_runtime::cgroup::limits::Limits;
+use berth_runtime::id::ContainerName;
+use berth_runtime::rundir::TaskDirs;
 use berth_runtime::shim::client::{Client, ClientError};
 use berth_runtime::shim::protocol::{FromShim, ToShim};
 use berth_runtime::task::plan::Condition;
 use berth_runtime::task::view::{ContainerState, OomScope, Phase};
 use berth_test_host::{TestHost, eventually};
 use nix::sys::signal::{Signal, kill};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Runs until it is told to stop, and says so when it is.
@@ -17,6 +20,21 @@ const DEAF: &str = "trap '' TERM; echo ready; while true; do sleep 1000 & wait $
 
 fn stop(timeout_ms: Option<u64>) -> ToShim {
     ToShim::Stop { generation: 1, timeout_ms, reason: "asked by a test".into() }
+}
+
+/// The record of an exit cannot be written, and neither can the log that says so.
+#[test]
+#[ignore = "needs root"]
+fn a_task_ends_as_ever_where_nothing_can_be_written() {
+    let host = TestHost::new("shim-full");
+    let state = host.dir().join("state").join("full");
+    let dirs = TaskDirs::new(Path::new("/run/berth/tasks/full"), &state);
+    std::fs::create_dir_all(dirs.container(&ContainerName::parse("web").unwrap()).exit().join("in the way")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", dirs.shim_log()).unwrap();
+    let task = Task::start(&host, "full", vec![sh("web", "exit 3")]);
+    let end = task.collect();
+    assert_eq!((end.phase, end.containers[0].exit.as_ref().unwrap().code), (Phase::Ended, Some(3)));
+    assert_clean(&host);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::registry::{Registry, RegistryConfig};
 use crate::store::Store;
 use crate::task::Remap;
 use berth_control_plane::ControlPlane;
-use berth_runtime::errno::chain;
+use berth_runtime::errno::{chain, tell};
 use ipnet::IpNet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -170,7 +170,7 @@ fn finish(result: Result<(), Fatal>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("berth: {}", chain(error.as_ref()));
+            tell(&format!("berth: {}", chain(error.as_ref())));
             ExitCode::from(super::failure::BERTH_FAILED)
         }
     }

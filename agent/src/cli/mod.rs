@@ -37,6 +37,7 @@ mod terminal;
 mod text;
 mod wait;
 
+use berth_runtime::errno::tell;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(failure) => {
             if !failure.is_silent() {
-                eprintln!("{failure}");
+                tell(&failure.to_string());
             }
             failure.exit_code()
         }

@@ -7,6 +7,7 @@ use super::Context;
 use super::failure::Failure;
 use super::{terminal, text};
 use crate::api::types::{PullEvent, PullLayer, PullRequest, PullStep};
+use berth_runtime::errno::tell;
 use http::Method;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::HashMap;
@@ -123,7 +124,7 @@ impl Lines {
 impl Display for Lines {
     fn show(&mut self, event: &PullEvent) -> Result<(), Failure> {
         if let Some(line) = self.line(event) {
-            eprintln!("{line}");
+            tell(&line.to_string());
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::Context;
 use super::failure::Failure;
 use super::{stop, tasks, wait};
 use crate::api::types::{Removed, StopRequest, TaskStatus, TaskView};
+use berth_runtime::errno::tell;
 use http::Method;
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ pub(crate) async fn run(context: &Context, args: &RmArgs) -> Result<ExitCode, Fa
         if let Err(failure) = remove(context, reference, args.force).await {
             match &first_failure {
                 None => first_failure = Some(failure),
-                Some(_) => eprintln!("{failure}"),
+                Some(_) => tell(&failure.to_string()),
             }
         }
     }

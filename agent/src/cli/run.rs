@@ -16,6 +16,7 @@ use super::failure::{BERTH_FAILED, Failure};
 use super::logs::{self, Printer, Style};
 use super::{rm, stop, tasks, terminal, wait};
 use crate::api::types::{RunRequest, RunResponse, StopRequest, TaskStatus, TaskView};
+use berth_runtime::errno::tell;
 use http::Method;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -188,11 +189,11 @@ async fn interrupted(context: &Context, task: &TaskView, n: u32) -> Result<(), F
     let reason = Some("stopped by an interrupt of berth run".to_owned());
     let timeout_ms = match n {
         1 => {
-            eprintln!("berth: stopping {}; interrupt once more to kill it", task.name);
+            tell(&format!("berth: stopping {}; interrupt once more to kill it", task.name));
             None
         }
         2 => {
-            eprintln!("berth: killing {}", task.name);
+            tell(&format!("berth: killing {}", task.name));
             Some(0)
         }
         _ => {
@@ -202,10 +203,10 @@ async fn interrupted(context: &Context, task: &TaskView, n: u32) -> Result<(), F
     };
     match stop::stop(context, &task.id, &StopRequest { timeout_ms, reason }).await {
         // The task may have ended by itself in the same moment; an agent that is away is told by the log's reader.
-        Err(failure) if !failure.is_lost() => eprintln!("{failure}"),
+        Err(failure) if !failure.is_lost() => tell(&failure.to_string()),
         Err(failure) => {
-            eprintln!("{failure}");
-            eprintln!("berth: the task goes on");
+            tell(&failure.to_string());
+            tell("berth: the task goes on");
         }
         Ok(_) => {}
     }
@@ -227,7 +228,7 @@ async fn narrate(context: &Context, id: &str) {
             TaskStatus::Running | TaskStatus::Stopping | TaskStatus::Stopped => return,
         };
         if !words.is_empty() && words != said {
-            eprintln!("berth: {}: {words}", task.name);
+            tell(&format!("berth: {}: {words}", task.name));
             said = words;
         }
     }

@@ -4,6 +4,7 @@ use super::Context;
 use super::failure::Failure;
 use super::{shims, tasks, terminal, wait};
 use crate::api::types::{StopRequest, TaskView};
+use berth_runtime::errno::tell;
 use berth_runtime::rundir::Dirs;
 use http::Method;
 use std::path::Path;
@@ -62,7 +63,7 @@ pub(crate) async fn run(context: &Context, args: &StopArgs) -> Result<ExitCode, 
             // The others are stopped all the same.
             Err(failure) => match &first_failure {
                 None => first_failure = Some(failure),
-                Some(_) => eprintln!("{failure}"),
+                Some(_) => tell(&failure.to_string()),
             },
         }
     }
@@ -70,7 +71,7 @@ pub(crate) async fn run(context: &Context, args: &StopArgs) -> Result<ExitCode, 
         for view in &mut views {
             *view = wait::stopped(context, &view.id).await?;
             if terminal::talks_to_a_person() && !args.json {
-                eprintln!("{}", farewell(view));
+                tell(&farewell(view));
             }
         }
     }
