@@ -15,8 +15,11 @@ use crate::spec::{self, Plan};
 use crate::systemd;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -79,7 +82,7 @@ pub struct Created {
 
 /// Creates a container.
 pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
-    let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
+    let bundle = find_bundle(c)?;
     let (mut plan, document) = plan_of(&bundle, c)?;
     let ahead = begin(&plan, c);
     let slot = table.claim(c.id)?;
@@ -104,6 +107,15 @@ pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
         c,
         Ends { gate: gate.as_fd(), report: report.as_fd(), interrupt: Interrupt::default(), ahead },
     )
+}
+
+/// The bundle's own path. It is part of the state, which is JSON.
+pub(super) fn find_bundle(c: &Create<'_>) -> Result<PathBuf, OpError> {
+    let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
+    match bundle.to_str() {
+        Some(_) => Ok(bundle),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8")).op("use bundle", &bundle),
+    }
 }
 
 /// What can be made before the container has a name. systemd is given a placeholder to keep, for which this process is
@@ -246,11 +258,14 @@ fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Reco
     record
 }
 
-/// Writes a pid for a caller that watches the file: whole when it appears.
+/// Writes a pid for a caller that watches the file: whole when it appears. Others may have a link in the way, which is
+/// not followed.
 pub fn write_pid_file(path: &Path, pid: u32) -> Result<(), OpError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!(".{name}"));
-    std::fs::write(&new, pid.to_string()).op("write", &new)?;
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(name);
+    let file = File::options().write(true).create(true).truncate(true).custom_flags(libc::O_NOFOLLOW).open(&new);
+    file.and_then(|mut file| file.write_all(pid.to_string().as_bytes())).op("write", &new)?;
     std::fs::rename(&new, path).op("write", path)
 }
 

@@ -413,7 +413,7 @@ pub(super) fn announce(socket: &OwnedFd, error: &InitError) {
 /// What a message of the child says.
 fn hear(socket: &OwnedFd, interrupt: Interrupt<'_>) -> Result<Word, LaunchError> {
     interrupt.wait(socket)?;
-    let (mut buffer, mut fds) = ([0; 4096], Vec::new());
+    let (mut buffer, mut fds) = ([0; 1 + report::REPORT_BYTES], Vec::new());
     let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's process")?;
     match buffer[..n].split_first() {
         Some((&READY, _)) => Ok(Word::Ready(fds.pop())),

@@ -90,16 +90,35 @@ impl InitError {
     }
 }
 
+/// The longest report. It fits into a pipe at once.
+pub(super) const REPORT_BYTES: usize = 4096;
+
+/// The most bytes of each text in it.
+const ACT_BYTES: usize = 300;
+const OBJECT_BYTES: usize = 1200;
+const WORDS_BYTES: usize = 2400;
+
+/// As much of `text` as there is room for: its beginning, and its end.
+fn cut(text: &str, most: usize) -> String {
+    const GAP: &str = " … ";
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let half = (most - GAP.len()) / 2;
+    let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    [&text[..head], GAP, &text[tail..]].concat()
+}
+
 impl Codec for InitError {
     fn encode(&self, out: &mut Vec<u8>) {
         self.stage.encode(out);
-        self.act.encode(out);
-        self.object.encode(out);
+        cut(&self.act, ACT_BYTES).encode(out);
+        cut(&self.object, OBJECT_BYTES).encode(out);
         // An errno where there is one; else the words.
         let errno: Option<i32> = self.source.raw_os_error();
         errno.encode(out);
         if errno.is_none() {
-            self.source.to_string().encode(out);
+            cut(&self.source.to_string(), WORDS_BYTES).encode(out);
         }
     }
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -139,6 +158,20 @@ mod tests {
             assert_eq!(crate::errno::chain(&before), crate::errno::chain(&after));
             assert_eq!(before.stage, after.stage);
         }
+    }
+
+    #[test]
+    fn an_error_of_any_length_fits_into_a_report() {
+        let long = InitError {
+            stage: Stage::Program,
+            act: "look for".repeat(1000),
+            object: format!("/begins-{}-ends", "ü".repeat(3000)),
+            source: io::Error::other("words ".repeat(2000)),
+        };
+        let bytes = long.to_bytes();
+        assert!(bytes.len() <= REPORT_BYTES, "{}", bytes.len());
+        let told = InitError::from_bytes(&bytes).unwrap();
+        assert!(told.object.starts_with("/begins-ü") && told.object.ends_with("ü-ends"), "{}", told.object);
     }
 
     #[test]

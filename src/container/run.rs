@@ -1,7 +1,7 @@
 //! `run`: create, start, and unless detached wait and delete, without the files that verbs of other processes need.
 
 use super::console::{Console, TerminalTo};
-use super::create::{Create, Created, Ends, VerbError, begin, create_in, plan_of};
+use super::create::{Create, Created, Ends, VerbError, begin, create_in, find_bundle, plan_of};
 use super::delete;
 use super::foreground::Foreground;
 use super::hooks::Subject;
@@ -27,7 +27,7 @@ pub struct Running {
 
 /// Creates a container and starts it.
 pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
-    let bundle = std::fs::canonicalize(c.bundle).op("find bundle", c.bundle)?;
+    let bundle = find_bundle(c)?;
     let (mut plan, document) = plan_of(&bundle, c)?;
     // Before there is a thread, which inherits what is blocked.
     let foreground = Foreground::new()?;

@@ -180,7 +180,8 @@ impl Table {
             Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
             Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
         }
-        let slot = lock(dir, id, wait_lock)?;
+        // An empty directory would keep the id from everybody.
+        let slot = lock(dir.clone(), id, wait_lock).inspect_err(|_| drop(std::fs::remove_dir(&dir)))?;
         // Deleted since, and made again by another: that one's lock is what we have waited for.
         if slot.dir.join("state.json").exists() {
             return Err(StateError::Exists(id.into()));
@@ -363,7 +364,7 @@ impl Slot {
     /// Writes the record, whole or not at all. Nothing is synced: the table dies with the boot.
     pub fn write(&self, record: &Record) -> Result<(), StateError> {
         let (path, new) = (self.dir.join("state.json"), self.dir.join("state.json.new"));
-        let json = serde_json::to_vec(record).map_err(|source| StateError::Damaged { id: self.id.clone(), source })?;
+        let json = serde_json::to_vec(record).op("write", &path)?;
         std::fs::write(&new, json).op("write", &new)?;
         std::fs::rename(&new, &path).op("replace", &path)?;
         Ok(())

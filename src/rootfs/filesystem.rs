@@ -23,7 +23,8 @@ impl Rootfs {
             return Err(io::Error::from_raw_os_error(libc::EINVAL)).op("mount at", at);
         };
         let place = self.place(mount, Kind::Directory)?;
-        if options.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > MAX_VALUE)) {
+        let mut values = options.iter().filter_map(|(_, value)| value.as_ref()).chain([source]);
+        if values.any(|value| value.count_bytes() > MAX_VALUE) {
             return self.mount_with_page(mount, place);
         }
         let context = FsContext::open(fs_type).op("open file system type", OsStr::from_bytes(fs_type.to_bytes()));

@@ -1,7 +1,7 @@
 //! Options of the command line, and what callers rely on in its answers.
 
 use crate::bundle::{Bundle, PATIENCE, Said};
-use berth_test_host::eventually;
+use berth_test_host::{eventually, output};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;
@@ -128,7 +128,7 @@ fn with_descriptor_3(bundle: &Bundle, args: &[&str], environment: &str) -> Said 
     let at = words.iter().position(|w| *w == "--").unwrap() + 1;
     let line = format!("exec 3<{}; {environment} exec \"$@\"", file.display());
     script.args(["-c", &line, "sh"]).args(&words[at..]).args(args).stdin(Stdio::null());
-    Said::from(&berth_test_host::output(&mut script))
+    Said::from(&output(&mut script))
 }
 
 #[test]
@@ -283,6 +283,66 @@ fn a_further_process_has_the_groups_capabilities_and_privileges_it_is_given() {
 
 #[test]
 #[ignore = "needs root"]
+fn an_error_is_told_whatever_the_length_of_what_it_is_about() {
+    let mut bundle = Bundle::new("rt-long-error");
+    let name = format!("/{}", "n".repeat(5000));
+    bundle.config["process"]["args"] = json!([name]);
+    bundle.write();
+    says(bundle.run(), 1, "nnn");
+    bundle.started();
+    says(bundle.verb(&["exec", "c", &name]), 255, "nnn");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_pid_file_does_not_go_where_a_link_in_its_way_leads() {
+    let mut bundle = Bundle::new("rt-pid-link");
+    let dir = bundle.host.dir().to_owned();
+    std::fs::write(dir.join("victim"), "kept").unwrap();
+    std::os::unix::fs::symlink("victim", dir.join(".pid")).unwrap();
+    bundle.script("true").write();
+    let said = bundle.create_with(&["--pid-file", dir.join("pid").to_str().unwrap()]);
+    assert_ne!(said.code, 0);
+    assert_eq!(std::fs::read_to_string(dir.join("victim")).unwrap(), "kept");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_bundle_whose_path_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut bundle = Bundle::new("rt-no-text");
+    bundle.script("true").write();
+    let link = bundle.host.dir().join(std::ffi::OsStr::from_bytes(b"b\xff"));
+    std::fs::create_dir(&link).unwrap();
+    std::fs::copy(bundle.dir().join("config.json"), link.join("config.json")).unwrap();
+    let mut run = bundle.runtime();
+    says(Said::from(&output(run.args(["run", "--bundle"]).arg(&link).arg("c"))), 1, "not UTF-8");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_id_that_could_not_be_taken_is_free() {
+    let mut bundle = Bundle::new("rt-no-room");
+    bundle.script("true").write();
+    let root = bundle.host.dir().join("table");
+    let at = root.to_str().unwrap();
+    bundle.host.run("mkdir", &[at]);
+    // Room for the container's directory, and none for its lock.
+    bundle.host.run("mount", &["-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs", at]);
+    let (root, dir) = (["--root", at], bundle.dir());
+    let run = [&root[..], &["run", "--bundle", dir.to_str().unwrap(), "c"]].concat();
+    says(bundle.verb(&run), 1, "no space left");
+    bundle.host.run("mount", &["-o", "remount,nr_inodes=100", at]);
+    bundle.verb(&run).ok();
+    bundle.host.run("umount", &[at]);
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn what_nobody_hears_changes_nothing() {
     let mut bundle = Bundle::new("rt-unheard");
     bundle.config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_OF_NOBODY"]);
@@ -424,7 +484,7 @@ fn who_is_not_root_is_told_so_before_anything_is_made() {
             "exec" => command.args(["c", "true"]),
             _ => command.args(["--bundle", dir.to_str().unwrap(), "c"]),
         };
-        says(Said::from(&berth_test_host::output(&mut command)), code, &format!("{verb} needs root"));
+        says(Said::from(&output(&mut command)), code, &format!("{verb} needs root"));
     }
     says(bundle.verb(&["--rootless", "maybe", "list"]), 1, "invalid rootless value `maybe`");
     for value in ["true", "false", "auto"] {

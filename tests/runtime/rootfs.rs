@@ -116,6 +116,16 @@ fn the_cgroup_mount_shows_the_container_as_the_root() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_source_of_a_file_system_may_be_long() {
+    let mut bundle = Bundle::new("rt-long-source");
+    let source = "s".repeat(300);
+    bundle.mount(json!({"destination": "/t", "type": "tmpfs", "source": source, "options": ["size=64k"]}));
+    assert_eq!(bundle.sh("grep -c '^s\\{300\\} /t tmpfs' /proc/mounts"), "1");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn kernel_parameters_of_its_namespaces_are_set() {
     let mut bundle = Bundle::new("rt-sysctl");
     bundle.config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1", "kernel.msgmax": "4096"});
