@@ -8,7 +8,8 @@
 //! ```
 //! A pid namespace takes effect for children only: the go-between enters one and cannot be seen from inside it. What it
 //! makes can, from its first moment on, may be stopped in it, and has nothing of the host's left then but what the
-//! go-between has.
+//! go-between has. Until the worker has heard of it nobody but the go-between can end it: what runs in it must not go on
+//! for good without a word of the worker's.
 //!
 //! Whose parent is the worker's is reaped by that.
 

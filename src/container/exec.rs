@@ -8,13 +8,15 @@
 //!                                           setns(all, pid too), its root
 //!                                           clone3(CLONE_PARENT) ───────────→ session, terminal
 //! wait on a socket ←──── ready (and the terminal) ────────────────────────── identity, filter, directory, program
+//! let it go ────────────────────────────────────────────────────────────────→ waits for one byte
 //!                  ←──── InitError, or the end of file at execve ─────────── execve
 //! ```
 //! The child is inside the container's pid namespace while it still is a copy of the worker: the container's processes
 //! can see it, and keep it from going on at any step. So it is born with what it is to have: the container's root,
 //! namespaces, group, user and labels, and nothing of the host's open but its streams and the socket. They must not be
 //! able to look into it or to trace it either: it is not dumpable. The go-between stays as its guard until its program
-//! runs, and ends it with the worker.
+//! runs, and ends it with the worker. A go-between may be killed before it has told of the child, which nobody ends then:
+//! so the child becomes the program on the worker's word only, and exits where that never comes.
 
 use super::between::{self, Guard};
 use super::interrupt::Interrupt;
@@ -143,7 +145,11 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let told = Told { plan: &plan, id: e.id, bundle: e.bundle, status: "running", init: Some(e.init) };
     let listener = joining.filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = hear_ready(&ours, e.interrupt, hand_on).and_then(|t| hear_end(&ours, e.interrupt).map(|()| t));
+    let ready = hear_ready(&ours, e.interrupt, hand_on).and_then(|terminal| {
+        // One that has gone need not be told: its end is heard next.
+        let _ = fd::send_with(&ours, &[GO], &[]);
+        hear_end(&ours, e.interrupt).map(|()| terminal)
+    });
     if ready.is_err() {
         let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
         if !e.sibling {
@@ -153,6 +159,9 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     guard.release();
     ready.map(|terminal| Launched { pid: child.pid, start_time: None, pidfd: child.pidfd, terminal, warnings })
 }
+
+/// Worker to child: it may become its program.
+const GO: u8 = 5;
 
 /// Makes the process, which says how it goes on to `ready`.
 fn make(
@@ -290,6 +299,7 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
     let program = program::prepare(&mut j.process, j.filter.as_ref(), open)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
+    init::pass_gate(ready.as_fd())?;
     program::become_it(&program, &j.process, j.filter.as_ref(), None)
 }
 

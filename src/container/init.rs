@@ -55,21 +55,23 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     Ok((program, terminal))
 }
 
+/// Waits for one byte, the word to go on. By read(2), which every program may need: a filter may be in force already.
+pub(super) fn pass_gate(gate: BorrowedFd<'_>) -> Result<(), InitError> {
+    let passed = loop {
+        match nix::unistd::read(gate, &mut [0]) {
+            // Whoever was to let us go has gone or has changed its mind.
+            Ok(0) => break Err(io::Error::from_raw_os_error(libc::ECANCELED)),
+            Ok(_) => break Ok(()),
+            Err(nix::Error::EINTR) => {}
+            Err(e) => break Err(e.into()),
+        }
+    };
+    passed.op("wait at", "the gate").at(Stage::Gate)
+}
+
 /// Waits to be let go, and becomes the program, or fails.
 pub(super) fn go(prepared: &Prepared<'_>, program: &CString) -> Result<Infallible, InitError> {
-    let mut byte = [0];
-    loop {
-        match nix::unistd::read(prepared.gate, &mut byte) {
-            Ok(0) => {
-                // Whoever was to let us go has gone or has changed its mind.
-                let gone = io::Error::from_raw_os_error(libc::ECANCELED);
-                return Err(gone).op("wait at", "the gate").at(Stage::Gate);
-            }
-            Ok(_) => break,
-            Err(nix::Error::EINTR) => {}
-            Err(e) => return Err(e).op("wait at", "the gate").at(Stage::Gate),
-        }
-    }
+    pass_gate(prepared.gate)?;
     let hooks = prepared.plan.hooks.of(HookKind::StartContainer);
     if hooks.is_empty() {
         return program::become_it(program, &prepared.process, prepared.filter.as_ref(), Some(prepared.report));

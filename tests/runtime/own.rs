@@ -1,5 +1,6 @@
 //! What only this runtime does, or does differently from runc.
 
+mod interrupts;
 mod namespaces;
 
 use crate::bundle::{Bundle, mount_at};
