@@ -32,6 +32,9 @@ const MADE: u8 = 0;
 /// Worker to go-between: the process needs no guard any more.
 const RELEASE: u8 = 1;
 
+/// How long an end that has been asked for is waited for.
+const END_MS: u16 = 1000;
+
 /// A go-between that kills the process it has made when its worker ends before [`Guard::release`].
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -78,8 +81,16 @@ impl Guard {
         // One that has gone already need not be told.
         let _ = fd::send_with(&self.socket, &[RELEASE], &[]);
         if self.ours {
-            let _ = pidfd::wait(&self.between.pidfd);
+            reap(&self.between);
         }
+    }
+}
+
+/// Reaps a child that has been killed or told to end. Not at any price: in a frozen group of version 1 it does not end
+/// before that is thawed, and is left to whoever reaps what this process leaves.
+pub(super) fn reap(child: &Child) {
+    if matches!(pidfd::wait_end(&child.pidfd, Some(END_MS)), Ok(true)) {
+        let _ = pidfd::wait(&child.pidfd);
     }
 }
 

@@ -153,7 +153,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     if ready.is_err() {
         let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
         if !e.sibling {
-            let _ = pidfd::wait(&child.pidfd);
+            between::reap(&child);
         }
     }
     guard.release();

@@ -44,3 +44,22 @@ fn a_process_that_only_the_go_between_knows_does_not_run_when_exec_is_interrupte
     assert!(!bundle.rootfs().join("data/ran").exists());
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn an_exec_into_a_paused_container_ends_when_it_is_interrupted() {
+    let mut bundle = Bundle::new("rt-exec-paused");
+    bundle.started();
+    let before = in_group(&bundle);
+    bundle.verb(&["pause", "c"]).ok();
+    let mut command = bundle.runtime();
+    command.args(["exec", "--ignore-paused", "c", "sh", "-c", "echo > /data/ran"]);
+    let mut exec = spawn(&bundle, &mut command);
+    wait_in_group(&bundle, before + 1);
+    exec.signal(Signal::SIGINT);
+    assert_eq!(exec.wait(PATIENCE).code(), Some(255));
+    bundle.verb(&["resume", "c"]).ok();
+    wait_in_group(&bundle, before);
+    assert!(!bundle.rootfs().join("data/ran").exists());
+    bundle.done();
+}
