@@ -15,7 +15,7 @@
 //! | L4 | `bundle`, `container`, `task` (which never import each other, but that `shim` uses all) |
 //! | L3 | `cgroup`, `rootfs`, `security`, `net`, `image`, `systemd` (siblings never import each other) |
 //! | L2 | `spec` |
-//! | L1 | `id`, `errno`, `rundir`, `codec` |
+//! | L1 | `id`, `errno`, `interrupt`, `rundir`, `codec` |
 //! | L0 | `sys` |
 
 #![deny(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod container;
 pub mod errno;
 pub mod id;
 pub mod image;
+pub mod interrupt;
 pub mod net;
 pub mod rootfs;
 pub mod rundir;

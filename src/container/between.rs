@@ -13,11 +13,11 @@
 //!
 //! Whose parent is the worker's is reaped by that.
 
-use super::interrupt::Interrupt;
 use super::launch::{LaunchError, announce};
 use super::report::{AtStage, InitError, Stage};
 use crate::codec::Codec;
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::sys::clone::{Child, CloneArgs, clone, close_all_but};
 use crate::sys::{fd, pidfd};
 use nix::sys::prctl;

@@ -4,13 +4,13 @@ use super::ahead::{Ahead, Netns};
 use super::console::{self, TerminalTo};
 use super::delete::{self, run_poststop};
 use super::hooks::HookError;
-use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError, Launched, launch_plan, read_document};
 use super::scope::{self, Scope, Wanted};
 use super::state::{Record, Slot, StateError, Table};
 use super::{mark, notify};
 use crate::cgroup::{Group, Version};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::spec::{self, Plan};
 use crate::systemd;
 use nix::fcntl::OFlag;
@@ -196,7 +196,9 @@ fn make(
     }
     let scope = match wanted {
         // One that cannot be started may be another's, and is not ours to stop.
-        Some(wanted) => Some(Scope::start(&wanted, c.id, plan, group).inspect_err(|_| record.unit = None)?),
+        Some(wanted) => {
+            Some(Scope::start(&wanted, c.id, plan, group, ends.interrupt).inspect_err(|_| record.unit = None)?)
+        }
         None => None,
     };
     if late {
@@ -222,7 +224,7 @@ fn make(
     let launched = launch_plan(&launch, plan)?;
     record.pid = launched.pid;
     record.start_time = launched.start_time.unwrap_or(0);
-    let settled = scope.map_or(Ok(()), |scope| scope.settle(group)).map_err(VerbError::from);
+    let settled = scope.map_or(Ok(()), |scope| scope.settle(group, ends.interrupt)).map_err(VerbError::from);
     let recorded = settled.and_then(|()| Ok(slot.write(record)?)).and_then(|()| match c.pid_file {
         Some(path) => Ok(write_pid_file(path, launched.pid)?),
         None => Ok(()),

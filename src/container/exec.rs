@@ -19,7 +19,6 @@
 //! so the child becomes the program on the worker's word only, and exits where that never comes.
 
 use super::between::{self, Guard};
-use super::interrupt::Interrupt;
 use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
 use super::listener::{self, Told};
 use super::namespaces::{become_root, setgroups_denied_to};
@@ -28,6 +27,7 @@ use super::report::{AtStage, InitError, Stage};
 use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
 use crate::spec::{Capabilities, ExecAffinity, FurtherProcess, Plan, Process, SpecError, outside, parse_lines};

@@ -2,9 +2,9 @@
 //! caller's, and what it says of its readiness goes to the host's service manager.
 
 use super::console::Console;
-use super::interrupt::Interrupt;
 use super::notify::Listener;
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::sys::{exe, pidfd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};

@@ -13,9 +13,9 @@
 //! A hook that a create waits for is ended when the container's init ends: nothing can come of the create any more. So
 //! whoever kills the container does not wait for its hooks, however long they take.
 
-use super::interrupt::{Interrupt, interrupted};
 use super::state::Record;
 use super::status::Status;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::spec::{Hook, HookKind, Plan};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn;

@@ -16,7 +16,6 @@
 
 use super::ahead::Netns;
 use super::hooks::{HookError, Subject};
-use super::interrupt::Interrupt;
 use super::listener::{self, Told};
 use super::namespaces::Ways;
 use super::report::{self, InitError};
@@ -26,6 +25,7 @@ use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
 use crate::errno::{OpContext, OpError};
 use crate::image::snapshot::Snapshot;
+use crate::interrupt::Interrupt;
 use crate::net::device;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
 use crate::security::label;

@@ -23,7 +23,6 @@ pub mod exec;
 pub mod foreground;
 mod hooks;
 mod init;
-pub mod interrupt;
 pub mod kill;
 pub mod launch;
 mod listener;

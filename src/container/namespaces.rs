@@ -18,11 +18,11 @@
 //! nothing inside may change them.
 
 use super::ahead::{Netns, take_up_loopback};
-use super::interrupt::Interrupt;
 use super::launch::{Launch, LaunchError};
 use super::report::{AtStage, Stage};
 use super::{between, program};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::spec::{IdMaps, Plan, SpecError, kind_name, lines, parse_lines};
 use crate::sys::clone::{Child, CloneArgs, clone, enter_namespace};
 use crate::sys::namespace::{self, Identities, MountHome};
@@ -68,6 +68,8 @@ pub(super) struct Ways<'a> {
     pub(super) new: i32,
     /// They take a go-between.
     staged: bool,
+    /// Ends the wait for that.
+    interrupt: Interrupt<'a>,
     /// Users and groups of its user namespace, if it has one.
     pub(super) ids: Option<IdMaps>,
 }
@@ -98,7 +100,7 @@ impl<'a> Ways<'a> {
         if !plan.namespaces.clocks.is_empty() {
             new &= !libc::CLONE_NEWTIME;
         }
-        let mut ways = Self { plan, joined, netns: l.netns, new, staged: false, ids: None };
+        let mut ways = Self { plan, joined, netns: l.netns, new, staged: false, interrupt: l.interrupt, ids: None };
         ways.staged = ways.is_staged();
         if plan.namespaces.has(libc::CLONE_NEWUSER) {
             ways.ids = Some(ways.find_ids()?);
@@ -190,7 +192,7 @@ impl<'a> Ways<'a> {
             staged.and_then(|()| self.enter_first()).at(Stage::Isolate)?;
             Ok(move || child(stuff))
         };
-        let (init, guard) = between::clone_through(&CloneArgs::default(), &args, Interrupt::default(), enter)?;
+        let (init, guard) = between::clone_through(&CloneArgs::default(), &args, self.interrupt, enter)?;
         guard.release();
         Ok(init)
     }

@@ -7,8 +7,8 @@
 //! manager neither which process to watch nor anything else. Who starts the container and goes away listens until the
 //! program is ready; who stays hands it on while waiting for the end. Without NOTIFY_SOCKET nothing of this happens.
 
-use super::interrupt::{self, Interrupt};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::{self, Interrupt};
 use crate::spec::{Plan, bind_mount};
 use crate::sys::pidfd;
 use nix::fcntl::AT_FDCWD;

@@ -4,6 +4,7 @@ use super::create::VerbError;
 use super::state::group;
 use crate::cgroup::{Controller, Group, Version};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::spec::{Plan, Resources, SpecError};
 use crate::sys::clone::{Child, CloneArgs, clone};
 use crate::sys::pidfd;
@@ -94,7 +95,13 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Has systemd start the unit.
-    pub(super) fn start(wanted: &Wanted, id: &str, plan: &Plan, group: &Group) -> Result<Self, OpError> {
+    pub(super) fn start(
+        wanted: &Wanted,
+        id: &str,
+        plan: &Plan,
+        group: &Group,
+        interrupt: Interrupt<'_>,
+    ) -> Result<Self, OpError> {
         let unit = &wanted.unit;
         let placeholder = if unit.is_slice() { None } else { Some(wait_for_nothing()?) };
         let mut scope = Self { unit: unit.name.clone(), placeholder, first: plan.resources.clone(), late: None };
@@ -110,6 +117,7 @@ impl Scope {
             devices: &super::resources::rules(&plan.resources.devices),
             interface: interface(group),
             annotated: &wanted.annotated,
+            interrupt,
         })?;
         Ok(scope)
     }
@@ -120,11 +128,11 @@ impl Scope {
     }
 
     /// The init is in: the placeholder goes.
-    pub(super) fn settle(mut self, group: &Group) -> Result<(), OpError> {
+    pub(super) fn settle(mut self, group: &Group, interrupt: Interrupt<'_>) -> Result<(), OpError> {
         self.clear();
         match self.late.take() {
             Some(late) => {
-                systemd::set(&self.unit, &late, interface(group))?;
+                systemd::set(&self.unit, &late, interface(group), interrupt)?;
                 group.configure(&late)
             }
             None => Ok(()),

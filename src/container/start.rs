@@ -6,13 +6,13 @@
 use super::create::VerbError;
 use super::delete::end_and_remove;
 use super::hooks::Subject;
-use super::interrupt::Interrupt;
 use super::launch::{LaunchError, read_report};
 use super::notify::Listener;
 use super::report::Stage;
 use super::state::{Record, StateError, Table};
 use super::status::{Status, frozen};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
 use crate::spec::HookKind;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};

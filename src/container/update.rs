@@ -4,6 +4,7 @@ use super::create::VerbError;
 use super::scope;
 use super::state::{StateError, Table};
 use super::status::Status;
+use crate::interrupt::Interrupt;
 use crate::spec::Resources;
 use crate::systemd;
 
@@ -18,7 +19,8 @@ pub fn update(table: &Table, id: &str, resources: &Resources) -> Result<(), Verb
     }
     let group = record.group()?;
     if let Some(unit) = &record.unit {
-        systemd::set(unit, &scope::complete(resources, &group)?, scope::interface(&group))?;
+        let all = scope::complete(resources, &group)?;
+        systemd::set(unit, &all, scope::interface(&group), Interrupt::default())?;
     }
     let wider = group.with_limits_of(resources);
     if wider.further() == group.further() {

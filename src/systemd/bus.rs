@@ -2,7 +2,11 @@
 
 use super::message::{self, Body, FIXED, Message, Property, Target};
 use crate::errno::{OpContext, OpError};
+use crate::interrupt::Interrupt;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,6 +27,8 @@ const JOBS: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/f
 
 /// How long systemd may take for a job, and for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often one who takes no calls is called again.
+const AGAIN: Duration = Duration::from_millis(20);
 /// The longest line of the handshake.
 const MAX_LINE: usize = 1024;
 
@@ -34,10 +40,88 @@ struct Refusal {
     text: String,
 }
 
+/// The other end, which may be silent: no call of it lasts beyond the deadline.
+#[derive(Debug)]
+struct Peer<'a> {
+    /// It does not block.
+    stream: UnixStream,
+    interrupt: Interrupt<'a>,
+    patience: Duration,
+    deadline: Instant,
+}
+
+impl<'a> Peer<'a> {
+    fn new(stream: UnixStream, interrupt: Interrupt<'a>, patience: Duration) -> Self {
+        Self { stream, interrupt, patience, deadline: Instant::now() + patience }
+    }
+
+    fn connect(path: &str, interrupt: Interrupt<'a>, patience: Duration) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let peer = Self::new(socket(AddressFamily::Unix, SockType::Stream, flags, None)?.into(), interrupt, patience);
+        let address = UnixAddr::new(path)?;
+        loop {
+            match connect(peer.stream.as_raw_fd(), &address) {
+                // As many wait already as may, which can only be asked again.
+                Err(nix::Error::EAGAIN) if Instant::now() < peer.deadline => {
+                    interrupt.wait_until(None, Some(Instant::now() + AGAIN))?;
+                }
+                Err(nix::Error::EAGAIN) => return Err(peer.late()),
+                other => return Ok(other.map(|()| peer)?),
+            }
+        }
+    }
+
+    /// Begins to wait for something else.
+    fn be_patient(&mut self) {
+        self.deadline = Instant::now() + self.patience;
+    }
+
+    fn late(&self) -> io::Error {
+        io::Error::new(ErrorKind::TimedOut, format!("no answer within {:?}", self.patience))
+    }
+
+    fn wait(&self, events: PollFlags) -> io::Result<()> {
+        let from = PollFd::new(self.stream.as_fd(), events);
+        // One that never stops talking is late as well.
+        match Instant::now() < self.deadline && self.interrupt.wait_until(Some(from), Some(self.deadline))? {
+            true => Ok(()),
+            false => Err(self.late()),
+        }
+    }
+}
+
+impl Read for Peer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.wait(PollFlags::POLLIN)?;
+            match self.stream.read(buffer) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Write for Peer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            self.wait(PollFlags::POLLOUT)?;
+            match self.stream.write(bytes) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A connection to the manager.
 #[derive(Debug)]
-pub(super) struct Manager {
-    stream: UnixStream,
+pub(super) struct Manager<'a> {
+    stream: Peer<'a>,
     serial: u32,
     /// On a bus it has to be named.
     destination: Option<&'static str>,
@@ -47,12 +131,12 @@ pub(super) struct Manager {
     ended: Vec<(String, String)>,
 }
 
-impl Manager {
+impl<'a> Manager<'a> {
     /// Connects and says who we are.
-    pub(super) fn connect() -> Result<Self, OpError> {
-        let (stream, destination) = match UnixStream::connect(PRIVATE) {
+    pub(super) fn connect(interrupt: Interrupt<'a>) -> Result<Self, OpError> {
+        let (stream, destination) = match Peer::connect(PRIVATE, interrupt, PATIENCE) {
             Ok(stream) => (stream, None),
-            Err(first) => match UnixStream::connect(SYSTEM_BUS) {
+            Err(first) => match Peer::connect(SYSTEM_BUS, interrupt, PATIENCE) {
                 Ok(stream) => (stream, Some(MANAGER)),
                 // The first is the one that matters on a host that runs systemd.
                 Err(_) => {
@@ -60,8 +144,7 @@ impl Manager {
                 }
             },
         };
-        stream.set_read_timeout(Some(PATIENCE)).op("wait for", "systemd")?;
-        let mut manager = Self { stream, serial: 0, destination, owner: String::new(), ended: Vec::new() };
+        let mut manager = Self::on(stream, destination);
         manager.authenticate().op("authenticate to", "systemd")?;
         if destination.is_some() {
             manager.ask(&BUS, "Hello", &Body::default())?;
@@ -71,6 +154,10 @@ impl Manager {
             manager.call("Subscribe", &Body::default())?;
         }
         Ok(manager)
+    }
+
+    fn on(stream: Peer<'a>, destination: Option<&'static str>) -> Self {
+        Self { stream, serial: 0, destination, owner: String::new(), ended: Vec::new() }
     }
 
     /// SASL, mechanism EXTERNAL: the kernel says who is at this end, and we say the same.
@@ -118,12 +205,9 @@ impl Manager {
 
     fn ask(&mut self, target: &Target<'_>, member: &'static str, body: &Body) -> Result<Vec<String>, OpError> {
         self.serial += 1;
+        self.stream.be_patient();
         self.stream.write_all(&message::call(self.serial, target, member, body)).op("ask systemd for", member)?;
-        let deadline = Instant::now() + PATIENCE;
         loop {
-            if Instant::now() >= deadline {
-                return Err(io::Error::from(ErrorKind::TimedOut)).op("hear from systemd about", member);
-            }
             match self.hear().op("hear from systemd about", member)? {
                 Message::Reply(serial, texts) if serial == self.serial => return Ok(texts),
                 Message::Error(serial, name, text) if serial == self.serial => {
@@ -143,7 +227,7 @@ impl Manager {
     fn job(&mut self, member: &'static str, unit: &str, body: &Body) -> Result<(), OpError> {
         self.ended.clear();
         let job = self.call(member, body)?.into_iter().next().unwrap_or_default();
-        let deadline = Instant::now() + PATIENCE;
+        self.stream.be_patient();
         loop {
             if let Some((_, result)) = self.ended.iter().find(|(ended, _)| *ended == job) {
                 return match result.as_str() {
@@ -154,10 +238,7 @@ impl Manager {
                     }
                 };
             }
-            if Instant::now() >= deadline {
-                return Err(io::Error::from(ErrorKind::TimedOut)).op("have systemd manage", unit);
-            }
-            self.hear().op("hear from systemd about", unit)?;
+            self.hear().op("wait for the end of systemd's job for", unit)?;
         }
     }
 
@@ -200,4 +281,46 @@ impl Manager {
 fn is(e: &OpError, name: &str) -> bool {
     let refusal = e.source.get_ref().and_then(|source| source.downcast_ref::<Refusal>());
     refusal.is_some_and(|r| r.name.strip_prefix(MANAGER).and_then(|n| n.strip_prefix('.')) == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errno::chain;
+
+    fn silent() -> (Manager<'static>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let peer = Peer::new(ours, Interrupt::default(), Duration::from_millis(50));
+        (Manager::on(peer, None), theirs)
+    }
+
+    #[test]
+    fn of_one_who_does_not_answer_it_is_said_for_how_long_and_about_what() {
+        let (mut manager, _theirs) = silent();
+        assert_eq!(manager.authenticate().unwrap_err().to_string(), "no answer within 50ms");
+        let said = chain(&manager.set("a.scope", &[]).unwrap_err());
+        assert_eq!(said, "hear from systemd about `SetUnitProperties`: no answer within 50ms");
+    }
+
+    #[test]
+    fn of_one_who_does_not_listen_too() {
+        let (mut manager, _theirs) = silent();
+        let unit = "a".repeat(4 << 20);
+        let error = manager.stop(&unit).unwrap_err();
+        assert_eq!((error.op, error.source.kind()), ("ask systemd for", ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn one_who_takes_no_calls_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("private");
+        let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        nix::sys::socket::bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let connect = || Peer::connect(path.to_str().unwrap(), Interrupt::default(), Duration::from_millis(50));
+        let first = connect().unwrap();
+        assert_eq!(connect().unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(first);
+    }
 }

@@ -11,7 +11,7 @@
 //! goes when the init is in.
 //!
 //! `message` is the protocol's bytes and pure, as are `name`, `properties`, and `annotations` with the `gvariant` texts in
-//! them; `bus` speaks it on a blocking socket, to one peer, one call at a time. There is no thread and no event loop, so
+//! them; `bus` speaks it to one peer, one call at a time, and waits no longer than it is patient or until an interrupt. There is no thread and no event loop, so
 //! that a process that speaks it can clone.
 
 pub mod annotations;
@@ -25,6 +25,7 @@ pub use name::{NameError, Unit};
 pub use properties::Interface;
 
 use crate::errno::OpError;
+use crate::interrupt::Interrupt;
 use crate::spec::{DeviceRule, Resources};
 use bus::Manager;
 use message::Property;
@@ -46,6 +47,8 @@ pub struct Start<'a> {
     pub interface: Interface,
     /// What the document's annotations add, or say otherwise.
     pub annotated: &'a [Property],
+    /// Ends the wait for systemd.
+    pub interrupt: Interrupt<'a>,
 }
 
 /// Has systemd make a unit and its group, and returns when they are there.
@@ -55,19 +58,20 @@ pub fn start(s: &Start<'_>) -> Result<(), OpError> {
     all.extend(properties::of_devices(s.devices, s.interface));
     // Of two properties with the same name systemd takes the last.
     all.extend_from_slice(s.annotated);
-    Manager::connect()?.start(&s.unit.name, &all)
+    Manager::connect(s.interrupt)?.start(&s.unit.name, &all)
 }
 
 /// Tells systemd of changed limits.
-pub fn set(unit: &str, resources: &Resources, interface: Interface) -> Result<(), OpError> {
+pub fn set(unit: &str, resources: &Resources, interface: Interface, interrupt: Interrupt<'_>) -> Result<(), OpError> {
     let limits = properties::of_limits(resources, interface);
     if limits.is_empty() {
         return Ok(());
     }
-    Manager::connect()?.set(unit, &limits)
+    Manager::connect(interrupt)?.set(unit, &limits)
 }
 
 /// Stops a unit, whatever is left in it, and returns when it is gone. One that is gone already is no error.
 pub fn stop(unit: &str) -> Result<(), OpError> {
-    Manager::connect()?.stop(unit)
+    // Asked when a container goes, also because of an interrupt that is still pending.
+    Manager::connect(Interrupt::default())?.stop(unit)
 }
