@@ -4,6 +4,7 @@
 //! refused. SELinux is in none of our machines.
 
 use crate::bundle::Bundle;
+use berth_test_host::not_here;
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -36,7 +37,7 @@ fn a_program_runs_under_the_apparmor_profile_it_is_given() {
         let expected = "process.apparmorProfile: got `berth-test`, but apparmor is not enabled on this host";
         assert!(said.stderr.contains(expected), "{}", said.stderr);
         bundle.assert_clean();
-        println!("NOT TESTED HERE: AppArmor, which this kernel does not have; the VM tier does");
+        not_here("AppArmor, which this kernel does not have", "vm");
         return;
     }
     load_profile("berth-test");
@@ -62,7 +63,7 @@ fn a_program_runs_under_the_apparmor_profile_it_is_given() {
 #[ignore = "needs root"]
 fn a_label_is_not_written_where_the_containers_proc_is() {
     if !apparmor() {
-        println!("NOT TESTED HERE: AppArmor, which this kernel does not have; the VM tier does");
+        not_here("AppArmor, which this kernel does not have", "vm");
         return;
     }
     // CVE-2019-16884: what looks like /proc swallows the label, and the program runs without it.

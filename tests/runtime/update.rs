@@ -2,7 +2,7 @@
 
 use crate::bundle::{Bundle, PATIENCE};
 use crate::resources::{file, is_ours, limited, unified};
-use berth_test_host::eventually;
+use berth_test_host::{eventually, not_here};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
@@ -173,7 +173,7 @@ fn statistics_have_runcs_form() {
 #[ignore = "needs root"]
 fn statistics_say_how_long_processes_waited_where_the_kernel_counts_it() {
     if !unified() || std::fs::read("/proc/pressure/cpu").is_err() {
-        println!("NOT TESTED HERE: pressure of cgroup v2, which this kernel does not count; the VM tier does");
+        not_here("pressure of cgroup v2, which this kernel does not count", "vm");
         return;
     }
     let mut bundle = limited("rt-stats-psi", json!({}));

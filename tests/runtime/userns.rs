@@ -1,7 +1,7 @@
 //! User namespaces: root inside is nobody outside, and owns what is inside.
 
 use crate::bundle::{Bundle, mount_at};
-use berth_test_host::output;
+use berth_test_host::{not_here, output};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
 use std::path::Path;
@@ -83,7 +83,7 @@ fn limits_and_the_memory_score_are_set_with_the_rights_of_the_host() {
         assert_eq!(bundle.verb(&["exec", "c", "sh", "-c", look]).ok(), format!("-7\n100\n{above}"));
         bundle.verb(&["delete", "--force", "c"]).ok();
     } else {
-        println!("NOT TESTED HERE: raised limits and scores, for which root lacks CAP_SYS_RESOURCE; the VM tier does");
+        not_here("raised limits and scores, for which root lacks CAP_SYS_RESOURCE", "vm");
         let said = bundle.script(look).run();
         assert!(said.code != 0 && said.stderr.contains("set oom_score_adj to `-7`"), "{}", said.stderr);
         bundle.config["process"]["oomScoreAdj"] = json!(0);

@@ -35,6 +35,14 @@ pub use registry::Registry;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+/// Says, past the harness that keeps what passing tests print, that part of a test is left out here, and in which tier it
+/// is not. In that tier (`BERTH_TEST_TIER`) it may not be left out.
+pub fn not_here(what: &str, tier: &str) {
+    assert_ne!(std::env::var("BERTH_TEST_TIER").as_deref(), Ok(tier), "{what} is to be tested in this tier");
+    let line = format!("NOT TESTED HERE: {what}; the {tier} tier does\n");
+    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+}
+
 /// Asks `condition` until it says something, and panics with `what` when that takes longer than `patience`. For facts
 /// that no descriptor announces; prefer to wait on the event itself.
 pub fn eventually<T>(what: &str, patience: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
