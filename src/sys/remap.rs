@@ -12,7 +12,8 @@
 //!   writable ─────→ copied to anonymous memory, which is moved to their place
 //! then mm->exe_file ─→ the new file
 //! ```
-//! Every step leaves a process that runs; who is not told `Ok` has the old file in `/proc/self/exe`.
+//! Every step leaves a process that runs, and who is not told `Ok` has the old file in `/proc/self/exe`; with one exception,
+//! want of memory in the kernel itself while a segment is replaced, which ends the process before it has done anything.
 
 use super::clone::single_threaded;
 use super::procfs;
