@@ -3,6 +3,7 @@
 use super::Group;
 use super::files::read;
 use crate::errno::{OpContext as _, OpError};
+use crate::sys::procfs;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -265,17 +266,8 @@ fn v1_mount(line: &str) -> Option<V1Mount> {
     let options: Vec<&str> = after.nth(1)?.split(',').collect();
     let known = Controller::ALL.into_iter().chain(Controller::FURTHER);
     let controllers: Vec<_> = known.filter(|c| options.contains(&c.name())).collect();
-    let mount = PathBuf::from(unescape(before.split(' ').nth(4)?));
+    let mount = PathBuf::from(procfs::unescape(before.split(' ').nth(4)?.as_bytes()));
     (!controllers.is_empty()).then_some(V1Mount { mount, controllers })
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> String {
-    let mut text = field.to_owned();
-    for (code, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        text = text.replace(code, plain);
-    }
-    text
 }
 
 #[cfg(test)]

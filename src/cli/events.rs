@@ -6,6 +6,7 @@ use crate::cgroup::account::{Account, Counted, Pressure, RdmaAccount, Transfer, 
 use crate::container::events::{self, Event};
 use crate::container::state::Table;
 use crate::errno::OpContext;
+use crate::spec::number_list;
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::time::Duration;
@@ -167,12 +168,8 @@ fn pressure(p: &Pressure) -> Value {
 }
 
 /// The numbers of a list of the kernel's: `0-2,5`.
-fn list(text: &str) -> Vec<u16> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.trim().parse::<u16>().ok()?..=last.trim().parse().ok()?)
-    };
-    text.split(',').filter_map(range).flatten().collect()
+fn list(text: &str) -> Vec<usize> {
+    number_list::parse(text).map(|bits| number_list::numbers(&bits).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -33,10 +33,9 @@ use crate::sys::mount::{self, Change, attr};
 use crate::sys::path::{c_path, open_in, open_plain};
 use crate::sys::procfs;
 use made::Made;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// An option of a file system: its name, and its value where it has one.
@@ -193,28 +192,10 @@ impl AsFd for Rootfs {
 /// Where the mounts of a mountinfo table are that are neither on the way to `own` nor below it; the last made first.
 fn beside(mountinfo: &[u8], own: &Path) -> Vec<PathBuf> {
     let lines = mountinfo.split(|b| *b == b'\n');
-    let at = lines.filter_map(|line| Some(PathBuf::from(unescape(line.split(|b| *b == b' ').nth(4)?))));
+    let at = lines.filter_map(|line| Some(PathBuf::from(procfs::unescape(line.split(|b| *b == b' ').nth(4)?))));
     let mut found: Vec<PathBuf> = at.filter(|at| !own.starts_with(at) && !at.starts_with(own)).collect();
     found.reverse();
     found
-}
-
-/// A path of a mount table: blanks and backslashes are three octal digits there.
-fn unescape(text: &[u8]) -> OsString {
-    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((first, after)) = rest.split_first() {
-        let escaped = match rest {
-            [b'\\', b'0', b'4', b'0', after @ ..] => Some((b' ', after)),
-            [b'\\', b'0', b'1', b'1', after @ ..] => Some((b'\t', after)),
-            [b'\\', b'0', b'1', b'2', after @ ..] => Some((b'\n', after)),
-            [b'\\', b'1', b'3', b'4', after @ ..] => Some((b'\\', after)),
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((*first, after));
-        plain.push(byte);
-        rest = after;
-    }
-    OsString::from_vec(plain)
 }
 
 /// Dots separate, as in sysctl(8), unless the name holds slashes: then dots are part of a name (of a link).

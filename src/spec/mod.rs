@@ -17,7 +17,7 @@ mod kernel;
 mod mounts;
 mod namespaces;
 mod null;
-mod number_list;
+pub mod number_list;
 mod process;
 mod resources;
 mod scheduling;

@@ -4,7 +4,7 @@
 const HIGHEST: usize = 8191;
 
 /// The numbers of a list as bits, the first 64 in the first word. Empty for an empty list.
-pub(super) fn parse(text: &str) -> Result<Vec<u64>, String> {
+pub fn parse(text: &str) -> Result<Vec<u64>, String> {
     let mut words = Vec::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -26,6 +26,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<u64>, String> {
     Ok(words)
 }
 
+/// The numbers that are in `bits`, upwards.
+pub fn numbers(bits: &[u64]) -> impl Iterator<Item = usize> {
+    (0..bits.len() * 64).filter(|n| bits[n / 64] >> (n % 64) & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,6 +41,7 @@ mod tests {
         assert_eq!(parse(" 1, 64 "), Ok(vec![0b10, 1]));
         assert_eq!(parse("63-64"), Ok(vec![1 << 63, 1]));
         assert_eq!(parse(""), Ok(vec![]));
+        assert_eq!(numbers(&parse("64,0-2").unwrap()).collect::<Vec<_>>(), [0, 1, 2, 64]);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! held by another thread at the moment of the clone stays locked in the child for ever. A thread that ends by itself
 //! soon is waited for, see [`expect_single_thread`].
 
+use super::fd::gaps;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -187,21 +188,6 @@ pub fn close_all_but(first: u32, kept: &[BorrowedFd<'_>]) -> io::Result<()> {
     Ok(())
 }
 
-/// The ranges of numbers from `first` up that are not in `kept`.
-fn gaps(first: u32, kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
-    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
-    kept.sort_unstable();
-    let (mut gaps, mut from) = (Vec::with_capacity(kept.len() + 1), first);
-    for fd in kept {
-        if from < fd {
-            gaps.push((from, fd - 1));
-        }
-        from = fd + 1;
-    }
-    gaps.push((from, u32::MAX));
-    gaps
-}
-
 /// Marks every descriptor from `first` on close-on-exec, whoever opened it.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range takes three integers; with CLOEXEC it closes nothing, so no owner in this process is
@@ -235,14 +221,6 @@ mod tests {
         assert_eq!(refused.raw_os_error(), Some(libc::EBUSY));
         waiting.wait();
         other.join().unwrap();
-    }
-
-    #[test]
-    fn descriptors_are_closed_around_those_that_are_kept() {
-        let gaps = |kept: &[RawFd]| gaps(4, kept.iter().copied());
-        assert_eq!(gaps(&[]), [(4, u32::MAX)]);
-        assert_eq!(gaps(&[7, 0, 4, 8, 3]), [(5, 6), (9, u32::MAX)]);
-        assert_eq!(gaps(&[5, 5]), [(4, 4), (6, u32::MAX)]);
     }
 
     #[test]

@@ -79,6 +79,21 @@ pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>
     Ok(message.bytes)
 }
 
+/// The ranges of numbers from `first` up that are not in `kept`.
+pub(super) fn gaps(first: u32, kept: impl Iterator<Item = RawFd>) -> Vec<(u32, u32)> {
+    let mut kept: Vec<u32> = kept.filter_map(|fd| u32::try_from(fd).ok()).filter(|fd| *fd >= first).collect();
+    kept.sort_unstable();
+    let (mut gaps, mut from) = (Vec::with_capacity(kept.len() + 1), first);
+    for fd in kept {
+        if from < fd {
+            gaps.push((from, fd - 1));
+        }
+        from = fd + 1;
+    }
+    gaps.push((from, u32::MAX));
+    gaps
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +126,14 @@ mod tests {
         drop(a);
         assert_eq!(receive_with(&b, &mut [0; 10], &mut Vec::new()).unwrap(), 0);
         assert_eq!(send_with(&b, b"x", &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn gaps_are_around_what_is_kept() {
+        let gaps = |kept: &[RawFd]| gaps(4, kept.iter().copied());
+        assert_eq!(gaps(&[]), [(4, u32::MAX)]);
+        assert_eq!(gaps(&[7, 0, 4, 8, 3]), [(5, 6), (9, u32::MAX)]);
+        assert_eq!(gaps(&[5, 5]), [(4, 4), (6, u32::MAX)]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Reading files that the kernel makes up as they are read, and gives no size of.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 /// Enough for most of them: one read(2) and one that finds the end. The first of the standard library's reads takes 32
@@ -27,6 +29,24 @@ pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// what follows the last one is fixed. `None` where there is none.
 pub fn stat_fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     Some(stat.rsplit_once(')')?.1.split_ascii_whitespace())
+}
+
+/// A path in a mount table (proc_pid_mountinfo(5)): blanks and backslashes are three octal digits there.
+pub fn unescape(text: &[u8]) -> OsString {
+    let (mut plain, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = match rest {
+            [b'\\', b'0', b'4', b'0', after @ ..] => Some((b' ', after)),
+            [b'\\', b'0', b'1', b'1', after @ ..] => Some((b'\t', after)),
+            [b'\\', b'0', b'1', b'2', after @ ..] => Some((b'\n', after)),
+            [b'\\', b'1', b'3', b'4', after @ ..] => Some((b'\\', after)),
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        plain.push(byte);
+        rest = after;
+    }
+    OsString::from_vec(plain)
 }
 
 /// Opens once more, to read it, the file that `file` is (which may be open as a path only). The same file for certain:

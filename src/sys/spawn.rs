@@ -5,6 +5,7 @@
 //! sleeps (`CLONE_VFORK`), and does nothing between `clone` and `execve` but system calls on values that were prepared
 //! before. Kernel 5.11 or newer (`CLOSE_RANGE_CLOEXEC`).
 
+use super::fd::gaps;
 use super::pidfd::{self, wait_id};
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
@@ -117,7 +118,7 @@ fn spawn_as(
         dir: place.dir.as_ref().map_or(std::ptr::null(), |dir| dir.as_ptr()),
         fds: fds.iter().map(|(fd, number)| (fd.as_raw_fd(), *number, -1)).collect(),
         above: fds.iter().map(|(_, number)| number + 1).max().unwrap_or(3).max(3),
-        gaps: gaps(fds.iter().map(|(_, number)| *number)),
+        gaps: gaps(3, fds.iter().map(|(_, number)| *number)),
         errno: 0,
     };
     let (pid, pidfd) = with_signals_blocked(|| clone_and_exec(&mut prepared))?;
@@ -126,22 +127,6 @@ fn spawn_as(
         return Err(io::Error::from_raw_os_error(prepared.errno));
     }
     Ok((pid, pidfd))
-}
-
-/// The ranges of numbers from 3 up that are not in `numbers`.
-fn gaps(numbers: impl Iterator<Item = c_int>) -> Vec<(u32, u32)> {
-    let mut kept: Vec<u32> = numbers.filter_map(|n| u32::try_from(n).ok()).filter(|n| *n >= 3).collect();
-    kept.sort_unstable();
-    let mut gaps = Vec::with_capacity(kept.len() + 1);
-    let mut from = 3;
-    for n in kept {
-        if n > from {
-            gaps.push((from, n - 1));
-        }
-        from = n + 1;
-    }
-    gaps.push((from, u32::MAX));
-    gaps
 }
 
 /// Runs `f` while no signal handler can run on this thread: one that ran in the child would do so in our memory.
@@ -386,11 +371,5 @@ mod tests {
         assert_eq!(pidfd::wait(&pidfd).unwrap(), Ended::Code(0));
         drop(writer);
         assert_eq!(io::read_to_string(reader).unwrap(), "called\n");
-    }
-
-    #[test]
-    fn gaps_are_what_is_not_named() {
-        assert_eq!(gaps([].into_iter()), [(3, u32::MAX)]);
-        assert_eq!(gaps([4, 1, 3, 7].into_iter()), [(5, 6), (8, u32::MAX)]);
     }
 }

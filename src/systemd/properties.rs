@@ -5,7 +5,7 @@
 
 use super::message::{Property, Value};
 use super::name::Unit;
-use crate::spec::{DeviceRule, Resources, cpu_weight};
+use crate::spec::{DeviceRule, Resources, cpu_weight, number_list};
 
 /// Which interface of control groups the machine uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,16 +154,9 @@ fn number_by_file(name: &str, value: &str, number: &mut impl FnMut(&str, Option<
 
 /// A list such as `0-2,8` as a set of bits, the lowest number first.
 fn bits(list: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        for n in first..=last {
-            let (byte, bit) = (usize::from(n / 8), n % 8);
-            bytes.resize(bytes.len().max(byte + 1), 0);
-            bytes[byte] |= 1 << bit;
-        }
-    }
+    let words = number_list::parse(list).ok().filter(|words| !words.is_empty())?;
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
     Some(bytes)
 }
 
