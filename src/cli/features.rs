@@ -4,6 +4,7 @@
 
 use super::oci::CliError;
 use super::show::print;
+use crate::security::seccomp::ARCHITECTURES;
 use crate::spec::{HookKind, MEMORY_FLAGS, MEMORY_MODES};
 use crate::systemd::annotations::PREFIX;
 use serde_json::json;
@@ -29,9 +30,7 @@ pub(super) fn features() -> Result<(), CliError> {
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
                     "SCMP_CMP_NE"
                 ],
-                "archs": [
-                    "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"
-                ],
+                "archs": ARCHITECTURES,
                 "knownFlags": [
                     "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
                     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"

@@ -424,6 +424,22 @@ fn without_its_agent_a_container_does_not_start_and_nothing_is_left() {
 
 #[test]
 #[ignore = "needs root"]
+fn every_architecture_of_the_specification_is_taken_and_named_by_features() {
+    let mut bundle = Bundle::new("rt-seccomp-archs");
+    let features: Value = serde_json::from_str(&bundle.verb(&["features"]).ok()).unwrap();
+    let archs = "AARCH64 ARM LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PARISC PARISC64 PPC PPC64 \
+                 PPC64LE RISCV64 S390 S390X SH SHEB X32 X86 X86_64";
+    let archs = json!(archs.split(' ').map(|arch| format!("SCMP_ARCH_{arch}")).collect::<Vec<_>>());
+    assert_eq!(features["linux"]["seccomp"]["archs"], archs);
+    // Those that this machine has no processes of as well: profiles name the architectures of all machines.
+    bundle.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": archs, "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]});
+    assert_eq!(bundle.sh("mkdir /data/d 2>/dev/null || echo refused"), "refused");
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn what_is_wrong_with_a_profile_is_said_by_field() {
     let mut bundle = Bundle::new("rt-seccomp-errors");
     for (profile, expected) in [
