@@ -11,7 +11,7 @@ use super::{mark, notify};
 use crate::cgroup::{Group, Version};
 use crate::errno::{OpContext, OpError};
 use crate::interrupt::Interrupt;
-use crate::spec::{self, Plan};
+use crate::spec::{self, OCI_VERSION, Plan};
 use crate::systemd;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -239,7 +239,7 @@ fn make(
 fn new_record(plan: &Plan, bundle: &Path, c: &Create<'_>, group: &Group) -> Record {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut record = Record {
-        oci_version: plan.version.clone(),
+        oci_version: OCI_VERSION.into(),
         id: c.id.into(),
         pid: 0,
         start_time: 0,

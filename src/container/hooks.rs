@@ -16,7 +16,7 @@
 use super::state::Record;
 use super::status::Status;
 use crate::interrupt::{Interrupt, interrupted};
-use crate::spec::{Hook, HookKind, Plan};
+use crate::spec::{Hook, HookKind, OCI_VERSION, Plan};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn;
 use nix::fcntl::OFlag;
@@ -47,7 +47,6 @@ pub struct HookError {
 /// The container whose hooks run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'a> {
-    version: &'a str,
     id: &'a str,
     bundle: &'a Path,
     annotations: &'a BTreeMap<String, String>,
@@ -78,13 +77,13 @@ struct State<'a> {
 impl<'a> Subject<'a> {
     /// A container in the making.
     pub(super) fn new(id: &'a str, bundle: &'a Path, plan: &'a Plan) -> Self {
-        Self { version: &plan.version, id, bundle, annotations: &plan.annotations, until: Until::default() }
+        Self { id, bundle, annotations: &plan.annotations, until: Until::default() }
     }
 
     /// A container that was recorded.
     pub(super) fn of(record: &'a Record) -> Self {
-        let Record { oci_version, id, bundle, annotations, .. } = record;
-        Self { version: oci_version, id, bundle, annotations, until: Until::default() }
+        let Record { id, bundle, annotations, .. } = record;
+        Self { id, bundle, annotations, until: Until::default() }
     }
 
     /// An interrupt ends the hook that runs, which has failed then.
@@ -118,8 +117,8 @@ impl<'a> Subject<'a> {
     }
 
     fn state(&self, status: Status, pid: Option<u32>) -> Vec<u8> {
-        let Self { version, id, bundle, annotations, .. } = *self;
-        let state = State { oci_version: version, id, status, pid, bundle, annotations };
+        let Self { id, bundle, annotations, .. } = *self;
+        let state = State { oci_version: OCI_VERSION, id, status, pid, bundle, annotations };
         // Only a path that is not UTF-8 cannot be written; the verbs that print it could not either.
         serde_json::to_vec(&state).unwrap_or_default()
     }
@@ -373,7 +372,7 @@ mod tests {
     }
 
     fn subject(annotations: &BTreeMap<String, String>) -> Subject<'_> {
-        Subject { version: "1.3.0", id: "c", bundle: Path::new("/b"), annotations, until: Until::default() }
+        Subject { id: "c", bundle: Path::new("/b"), annotations, until: Until::default() }
     }
 
     #[test]

@@ -15,7 +15,7 @@
 use super::launch::{self, LaunchError};
 use crate::errno::{OpContext, OpError};
 use crate::security::seccomp::{Filter, Listener};
-use crate::spec::Plan;
+use crate::spec::{OCI_VERSION, Plan};
 use crate::sys::clone::Child;
 use crate::sys::{fd, pidfd};
 use serde_json::json;
@@ -86,11 +86,11 @@ fn send(path: &Path, state: &str, descriptor: &OwnedFd) -> io::Result<()> {
 /// The container process state of the OCI runtime specification.
 fn state(told: &Told<'_>, pid: u32, metadata: Option<&str>) -> String {
     let mut state = json!({
-        "ociVersion": crate::spec::OCI_VERSION,
+        "ociVersion": OCI_VERSION,
         "fds": ["seccompFd"],
         "pid": pid,
         "state": {
-            "ociVersion": told.plan.version,
+            "ociVersion": OCI_VERSION,
             "id": told.id,
             "status": told.status,
             "pid": told.init.unwrap_or(pid),

@@ -73,7 +73,7 @@ pub enum StateError {
 /// What is known of a container for good, once it is created.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of the document it was made from.
+    /// Version of the runtime specification that its state is of: the runtime's, not the document's.
     pub oci_version: String,
     /// Its id.
     pub id: String,

@@ -103,8 +103,6 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Free annotations, given back by `state`.
     pub annotations: std::collections::BTreeMap<String, String>,
-    /// The document's own version.
-    pub version: String,
 }
 
 /// A device node.
@@ -127,9 +125,10 @@ pub struct Device {
 /// Parses and checks a config.json.
 pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
     let document: Document = null::read(json, "").map_err(|e| explain::unknown_word(json).unwrap_or(e))?;
+    let minor = minor_version(&document.oci_version);
     let mut plan = check(document)?;
     // Until version 1.2 nobody said whether zero was a limit, and some write it for none.
-    let is_meant = || minor_version(&plan.version) >= 3 && resources::says_zero(json, "/linux/resources/pids/limit");
+    let is_meant = || minor >= 3 && resources::says_zero(json, "/linux/resources/pids/limit");
     resources::settle_pids(&mut plan.resources, is_meant);
     Ok(plan)
 }
@@ -193,7 +192,6 @@ fn check(document: Document) -> Result<Plan, SpecError> {
         resources: linux.resources().as_ref().map(resources::check).transpose()?.unwrap_or_default(),
         hooks: document.hooks.map(hooks::check).transpose()?.unwrap_or_default(),
         annotations,
-        version: document.oci_version,
     })
 }
 

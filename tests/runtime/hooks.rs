@@ -64,13 +64,13 @@ fn each_runs_at_its_time_in_the_order_of_the_document_with_the_state_of_then() {
     let logged = bundle.logged();
     assert_eq!(names(&logged), create_time);
     assert_eq!(bundle.logged_inside(), [""; 0]);
-    let pid = bundle.state()["pid"].clone();
+    let (pid, version) = (bundle.state()["pid"].clone(), bundle.state()["ociVersion"].clone());
     for (name, state) in states(&logged) {
         assert_eq!(state["status"], "creating", "{name}");
         assert_eq!(state["id"], "c", "{name}");
         assert_eq!(state["bundle"], json!(bundle.dir()), "{name}");
         assert_eq!(state["annotations"]["org.example"], "a \"word\"", "{name}");
-        assert!(state["ociVersion"].as_str().unwrap().starts_with("1."), "{name}");
+        assert_eq!(state["ociVersion"], version, "{name}");
         // In the container's namespaces the init has another number.
         let seen = if name.starts_with("createContainer") { json!(1) } else { pid.clone() };
         assert_eq!(state["pid"], seen, "{name}");

@@ -225,6 +225,7 @@ fn an_agent_gets_the_listener_and_the_state_and_answers_for_the_kernel() {
         assert_eq!(calls.len(), 1);
         assert_eq!(state["fds"], json!(["seccompFd"]));
         assert_eq!(state["metadata"], "for the agent");
+        assert_eq!((&state["ociVersion"], &state["state"]["ociVersion"]), (&json!("1.3.0"), &json!("1.3.0")));
         assert_eq!(state["state"]["id"], "c");
         assert_eq!(state["state"]["status"], "creating");
         assert_eq!(state["state"]["bundle"], json!(bundle.dir()));
