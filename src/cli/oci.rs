@@ -12,7 +12,7 @@ use crate::sys::exe;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where containers are recorded unless `--root` says otherwise.
@@ -60,6 +60,8 @@ impl CliError {
 /// What the options before the verb say.
 pub(super) struct Program {
     pub(super) table: Table,
+    /// Where that is, if the caller has named a place.
+    named: Option<PathBuf>,
     pub(super) log: Log,
     /// systemd makes the control groups of new containers.
     systemd: bool,
@@ -75,8 +77,9 @@ pub(super) fn main(args: Vec<OsString>) -> ExitCode {
                 let root = global.value("root").map_or(Path::new(DEFAULT_ROOT), Path::new);
                 // It is mounted from, by who has another working directory.
                 let root = std::path::absolute(root).op("find the table of containers at", root)?;
+                let named = global.value("root").map(|_| root.clone());
                 let systemd = global.flag("systemd-cgroup");
-                let program = Program { table: Table::new(root), log: log.clone(), systemd };
+                let program = Program { table: Table::new(root), named, log: log.clone(), systemd };
                 let result = dispatch(&program, &global, &verb);
                 program.table.take_warnings().iter().for_each(|warning| log.warn(warning));
                 result
@@ -131,7 +134,7 @@ fn carry_out(program: &Program, grammar: &Grammar, args: &Args) -> Result<u8, Cl
         "run" => run_verb(program, args),
         "start" => Ok(start::start(table, args.id()?).map(done)?),
         "state" => show::state(table, args.id()?).map(done),
-        "list" => show::list(table, args).map(done),
+        "list" => check_named(program).and_then(|()| show::list(table, args)).map(done),
         "ps" => ps::ps(table, args).map(done),
         "exec" => exec::exec_verb(program, args),
         "kill" => kill_verb(table, args).map(done),
@@ -190,6 +193,14 @@ fn are_open(by: &str, first: u32, n: u32) -> Result<(), CliError> {
         std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).op("find preserved descriptor", fd.to_string())?;
     }
     Ok(())
+}
+
+/// A table that is not there has no containers, unless it was asked for: it may be another one that was meant.
+fn check_named(program: &Program) -> Result<(), CliError> {
+    match &program.named {
+        Some(root) => Ok(std::fs::metadata(root).map(drop).op("list", root)?),
+        None => Ok(()),
+    }
 }
 
 /// How many sockets the service manager handed to this process, by sd_listen_fds(3).

@@ -46,8 +46,22 @@ fn what_a_state_does_not_allow_is_refused_in_the_words_that_callers_know() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_table_that_is_asked_for_by_name_must_be_there_to_be_listed() {
+    let bundle = Bundle::new("rt-list-root");
+    let said = bundle.verb(&["list"]);
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    assert!(said.stderr.contains("`/run/runtime`: no such file or directory"), "{}", said.stderr);
+    // The usual one is there once there has been a container.
+    let usual = berth_test_host::run(bundle.host.command(crate::bundle::program()).arg("list"));
+    assert!(usual.starts_with("ID") && usual.trim_end().lines().count() == 1, "{usual}");
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn the_list_is_one_line_of_states_in_the_order_of_their_fields() {
     let mut bundle = Bundle::new("rt-list");
+    bundle.host.run("mkdir", &["-p", "/run/runtime", "/run/other"]);
     assert_eq!(bundle.verb(&["list", "--quiet"]).ok(), "");
     bundle.started();
     let line = bundle.verb(&["list", "--format", "json"]).ok();
@@ -487,6 +501,7 @@ fn who_is_not_root_is_told_so_before_anything_is_made() {
         says(Said::from(&output(&mut command)), code, &format!("{verb} needs root"));
     }
     says(bundle.verb(&["--rootless", "maybe", "list"]), 1, "invalid rootless value `maybe`");
+    bundle.host.run("mkdir", &["/run/runtime"]);
     for value in ["true", "false", "auto"] {
         bundle.verb(&["--rootless", value, "list"]).ok();
     }
