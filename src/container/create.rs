@@ -11,7 +11,7 @@ use super::{mark, notify};
 use crate::cgroup::{Group, Version};
 use crate::errno::{OpContext, OpError};
 use crate::interrupt::Interrupt;
-use crate::spec::{self, OCI_VERSION, Plan};
+use crate::spec::{self, OCI_VERSION, Plan, SpecError};
 use crate::systemd;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -128,6 +128,11 @@ pub(super) fn begin(plan: &Plan, c: &Create<'_>) -> Option<Ahead> {
 pub(super) fn plan_of(bundle: &Path, c: &Create<'_>) -> Result<(Plan, Vec<u8>), VerbError> {
     let document = read_document(bundle)?;
     let mut plan = spec::parse(&document).map_err(LaunchError::from)?;
+    if c.no_pivot && plan.root_propagation & libc::MS_PRIVATE != 0 {
+        // The host's mounts are still there, above the root. Who says nothing of it is promised nothing.
+        let problem = "rootfsPropagation of [r]private is not safe without pivot_root".into();
+        return Err(LaunchError::from(SpecError { field: "linux.rootfsPropagation".into(), problem }).into());
+    }
     if let Some(process) = &mut plan.process {
         c.terminal.fits(process.terminal)?;
         if c.terminal == TerminalTo::Caller && process.terminal {

@@ -267,6 +267,24 @@ fn start_waits_for_readiness_when_the_service_manager_does() {
 
 #[test]
 #[ignore = "needs root"]
+fn without_pivot_root_no_private_root_is_promised() {
+    let mut bundle = Bundle::new("rt-no-pivot-private");
+    for propagation in ["private", "rprivate"] {
+        bundle.config["linux"]["rootfsPropagation"] = json!(propagation);
+        let said = bundle.run_with(&["--no-pivot"]);
+        let why = "rootfsPropagation of [r]private is not safe without pivot_root";
+        assert!(said.code == 1 && said.stderr.contains(why), "{propagation}: {} {}", said.code, said.stderr);
+        bundle.run().ok();
+    }
+    for propagation in ["rslave", "slave"] {
+        bundle.config["linux"]["rootfsPropagation"] = json!(propagation);
+        bundle.run_with(&["--no-pivot"]).ok();
+    }
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn without_pivot_root_the_container_sees_nothing_of_the_hosts_mounts() {
     let mut bundle = Bundle::new("rt-no-pivot");
     bundle.script("ls /; cut -d' ' -f2 /proc/mounts | sort | head -2; cat /proc/1/root/etc/group | head -1; pwd");
