@@ -258,9 +258,13 @@ fn take_hosts_part(j: &mut Joining<'_>) -> Result<(), OpError> {
     if j.new_keyring {
         init::own_keyring(&j.process)?;
     }
-    let initial = &j.process.exec_affinity.initial;
-    if !initial.is_empty() {
-        sched::set_affinity(initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
+    let ExecAffinity { initial, last } = &j.process.exec_affinity;
+    match (&initial[..], &last[..]) {
+        ([], []) => program::run_anywhere(),
+        ([], _) => {}
+        (initial, _) => {
+            sched::set_affinity(initial).op("run on the processors of", "process.execCPUAffinity.initial")?;
+        }
     }
     let Some(entry) = j.entry.take() else { return Ok(()) };
     entry.join().op("enter", "the container's cgroup")
@@ -305,10 +309,9 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
 
 /// In the container's group: where the document says, or wherever the group may when only the worker was sent elsewhere.
 fn settle_affinity(affinity: &ExecAffinity) -> Result<(), OpError> {
-    let everywhere = [u64::MAX; 128];
     match (&affinity.initial[..], &affinity.last[..]) {
         ([], []) => Ok(()),
-        (_, []) => sched::set_affinity(&everywhere).op("run on the processors of", "the container's cgroup"),
+        (_, []) => sched::set_affinity(&sched::EVERYWHERE).op("run on the processors of", "the container's cgroup"),
         (_, last) => sched::set_affinity(last).op("run on the processors of", "process.execCPUAffinity.final"),
     }
 }

@@ -147,6 +147,7 @@ pub(super) fn stdio(streams: [BorrowedFd<'_>; 3]) -> Result<(), OpError> {
 }
 
 fn join_cgroup(prepared: &Prepared<'_>) -> Result<(), OpError> {
+    program::run_anywhere();
     if let Some(entry) = &prepared.cgroup_entry {
         entry.join().op("enter", "the cgroup")?;
     }

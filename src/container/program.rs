@@ -129,6 +129,12 @@ fn scheduling(process: &Process) -> Result<(), OpError> {
     Ok(())
 }
 
+/// Takes back what the caller of the runtime is bound to: a container runs wherever its group lets it, also when the group
+/// is given processors later. Not being let is no reason not to run.
+pub(super) fn run_anywhere() {
+    let _ = sched::set_affinity(&sched::EVERYWHERE);
+}
+
 /// What every process of a container is told of the machine, and where its memory comes from.
 pub(super) fn set_environment(plan: &Plan) -> Result<(), OpError> {
     if let Some(persona) = plan.personality {

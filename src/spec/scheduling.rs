@@ -36,7 +36,7 @@ const IO_CLASSES: [(&str, u16); 3] = [("IOPRIO_CLASS_RT", 1), ("IOPRIO_CLASS_BE"
 /// Where the class is in what ioprio_set(2) takes.
 const IO_CLASS_SHIFT: u16 = 13;
 
-/// Processors as bits, for a process that joins a container.
+/// Processors as bits, for a process that joins a container. Without any it runs wherever the container may.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecAffinity {
     /// Where the runtime runs until the process is in the container's group; as it happens to when empty.

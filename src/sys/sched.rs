@@ -67,6 +67,12 @@ pub fn set_io_priority(priority: u16) -> io::Result<()> {
     done(unsafe { libc::syscall(libc::SYS_ioprio_set, IO_WHO_PROCESS, 0, libc::c_int::from(priority)) })
 }
 
+/// Processors that a mask has room for. Linux takes up to 8192.
+const MOST: usize = 8192;
+
+/// All processors, those to come as well.
+pub const EVERYWHERE: [u64; MOST / 64] = [u64::MAX; MOST / 64];
+
 /// Lets the calling thread run on the processors of `bits` only, the first 64 in the first word; those that its control
 /// group does not have are left out.
 pub fn set_affinity(bits: &[u64]) -> io::Result<()> {
@@ -74,9 +80,6 @@ pub fn set_affinity(bits: &[u64]) -> io::Result<()> {
     // have; 0 is the calling thread.
     done(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(bits), bits.as_ptr()) })
 }
-
-/// Processors that a mask has room for. Linux takes up to 8192.
-const MOST: usize = 8192;
 
 /// Starts a thread that runs on any other processor than the calling thread, where that may use others: a scheduler may
 /// leave a new thread where its maker is until that one sleeps, and the two are to run side by side. One that cannot be

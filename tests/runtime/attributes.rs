@@ -107,6 +107,7 @@ fn parameters_of_the_host_are_refused_by_name() {
 /// Newer than the runc that the suite is proved with.
 mod own {
     use super::*;
+    use crate::bundle::program;
     use std::collections::BTreeSet;
 
     #[test]
@@ -218,13 +219,10 @@ mod own {
         bundle.assert_clean();
     }
 
-    /// The processors that a process may run on, one by one.
-    fn allowed(bundle: &Bundle, args: &[&str]) -> BTreeSet<usize> {
-        let said = bundle.verb(&[args, &["grep", "Cpus_allowed_list", "/proc/self/status"]].concat()).ok();
-        said.split('\t')
-            .nth(1)
-            .unwrap()
-            .split(',')
+    /// The processors that a process may run on by its status file, one by one.
+    fn processors(status: &str) -> BTreeSet<usize> {
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap();
+        list.split(',')
             .flat_map(|part| {
                 let (first, last) = part.split_once('-').unwrap_or((part, part));
                 first.parse::<usize>().unwrap()..=last.parse().unwrap()
@@ -232,27 +230,60 @@ mod own {
             .collect()
     }
 
+    fn allowed(bundle: &Bundle, args: &[&str]) -> BTreeSet<usize> {
+        processors(&bundle.verb(args).ok())
+    }
+
     #[test]
     #[ignore = "needs root"]
     fn what_joins_a_container_runs_on_the_processors_of_the_document() {
         let mut bundle = Bundle::new("rt-affinity");
         bundle.started();
-        let all = allowed(&bundle, &["exec", "c"]);
+        let all = allowed(&bundle, &["exec", "c", "cat", "/proc/self/status"]);
         bundle.verb(&["delete", "--force", "c"]).ok();
         let (first, last) = (*all.first().unwrap(), *all.last().unwrap());
         bundle.config["process"]["execCPUAffinity"] = json!({"initial": first.to_string(), "final": last.to_string()});
         bundle.started();
-        assert_eq!(allowed(&bundle, &["exec", "c"]), BTreeSet::from([last]));
+        assert_eq!(allowed(&bundle, &["exec", "c", "cat", "/proc/self/status"]), BTreeSet::from([last]));
         // Not for the container's own process.
-        let own = bundle.verb(&["exec", "c", "grep", "Cpus_allowed_list", "/proc/1/status"]).ok();
-        let hosts = std::fs::read_to_string("/proc/self/status").unwrap();
-        assert!(hosts.contains(&own), "{own}");
+        assert_eq!(allowed(&bundle, &["exec", "c", "cat", "/proc/1/status"]), all);
         // Without a last word: wherever the container may.
         let process = bundle.process(|p| {
-            p["args"] = json!(["grep", "Cpus_allowed_list", "/proc/self/status"]);
+            p["args"] = json!(["cat", "/proc/self/status"]);
             p["execCPUAffinity"] = json!({"initial": first.to_string()});
         });
-        assert_eq!(bundle.verb(&["exec", "--process", &process, "c"]).ok(), own);
+        assert_eq!(allowed(&bundle, &["exec", "--process", &process, "c"]), all);
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn processors_that_the_caller_is_bound_to_are_no_limit() {
+        let mut bundle = Bundle::new("rt-caller-affinity");
+        bundle.started();
+        let all = allowed(&bundle, &["exec", "c", "cat", "/proc/self/status"]);
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        let bound = |bundle: &Bundle, args: &[&str]| {
+            let mut command = bundle.host.command("taskset");
+            command.args(["-c", &all.first().unwrap().to_string()]).arg(program());
+            command.args(["--root", "/run/runtime"]).args(args).stdin(std::process::Stdio::null());
+            processors(&berth_test_host::run(&mut command))
+        };
+        let dir = bundle.dir();
+        let run = ["run", "--bundle", dir.to_str().unwrap(), "c"];
+        bundle.config["process"]["args"] = json!(["cat", "/proc/self/status"]);
+        bundle.write();
+        assert_eq!(bound(&bundle, &run), all);
+        bundle.started();
+        assert_eq!(bound(&bundle, &["exec", "c", "cat", "/proc/self/status"]), all);
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        bundle.config["linux"]["uidMappings"] = map.clone();
+        bundle.config["linux"]["gidMappings"] = map;
+        bundle.config["process"]["args"] = json!(["cat", "/proc/self/status"]);
+        bundle.write();
+        assert_eq!(bound(&bundle, &run), all);
         bundle.done();
     }
 
