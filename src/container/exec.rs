@@ -307,12 +307,11 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
     program::become_it(&program, &j.process, j.filter.as_ref(), None)
 }
 
-/// In the container's group: where the document says, or wherever the group may when only the worker was sent elsewhere.
+/// In the container's group: where the document says, or where the kernel has left it.
 fn settle_affinity(affinity: &ExecAffinity) -> Result<(), OpError> {
-    match (&affinity.initial[..], &affinity.last[..]) {
-        ([], []) => Ok(()),
-        (_, []) => sched::set_affinity(&sched::EVERYWHERE).op("run on the processors of", "the container's cgroup"),
-        (_, last) => sched::set_affinity(last).op("run on the processors of", "process.execCPUAffinity.final"),
+    match &affinity.last[..] {
+        [] => Ok(()),
+        last => sched::set_affinity(last).op("run on the processors of", "process.execCPUAffinity.final"),
     }
 }
 

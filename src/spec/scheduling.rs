@@ -41,7 +41,7 @@ const IO_CLASS_SHIFT: u16 = 13;
 pub struct ExecAffinity {
     /// Where the runtime runs until the process is in the container's group; as it happens to when empty.
     pub initial: Vec<u64>,
-    /// Where the process runs in the group; wherever the group may when empty.
+    /// Where the process runs in the group; where the kernel leaves it when empty.
     pub last: Vec<u64>,
 }
 
