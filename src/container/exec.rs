@@ -28,6 +28,7 @@ use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
 use crate::interrupt::Interrupt;
+use crate::security::caps;
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
 use crate::spec::{Capabilities, ExecAffinity, FurtherProcess, Plan, Process, SpecError, outside, parse_lines};
@@ -119,8 +120,9 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let process = process(&plan, &e.process, root.as_fd())?;
     drop(root);
     label::check(&process, None)?;
-    let warnings = warnings(&process);
     let rare = plan.namespaces.flags() & (libc::CLONE_NEWUSER | libc::CLONE_NEWTIME);
+    let held = caps::held(rare & libc::CLONE_NEWUSER != 0);
+    let warnings = warnings(&process, held);
     if rare & libc::CLONE_NEWUSER != 0
         && let Some(user) = user_outside(e, process.uid)?
     {
@@ -131,6 +133,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     let mut joining = Joining {
         plan: &plan,
         process,
+        held,
         filter: program::filter(&plan)?,
         entry,
         init: e.init,
@@ -224,6 +227,8 @@ fn way_into_group(e: &Exec<'_>) -> Result<(Option<OwnedFd>, Option<Entry>), Laun
 struct Joining<'a> {
     plan: &'a Plan,
     process: Process,
+    /// What its bounding set holds to begin with.
+    held: u64,
     filter: Option<Filter>,
     /// The go-between has used it up before there is a child.
     entry: Option<Entry>,
@@ -300,7 +305,7 @@ fn run(j: &mut Joining<'_>, ready: &OwnedFd) -> Result<Infallible, InitError> {
     };
     let kept = terminal.as_ref().map(AsFd::as_fd).into_iter().collect();
     let open = program::Open { worker: ready, kept, preserve: j.preserve };
-    let program = program::prepare(&mut j.process, j.filter.as_ref(), open)?;
+    let program = program::prepare(&mut j.process, j.filter.as_ref(), j.held, open)?;
     announce_ready(ready, terminal.as_ref()).at(Stage::Gate)?;
     drop(terminal);
     init::pass_gate(ready.as_fd())?;
@@ -387,7 +392,7 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
 fn add_capability(sets: &mut Capabilities, name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    let Ok(found) = full.parse::<caps::Capability>() else { return false };
+    let Ok(found) = full.parse::<::caps::Capability>() else { return false };
     let bit = found.bitmask();
     sets.bounding |= bit;
     sets.effective |= bit;
@@ -421,7 +426,7 @@ mod tests {
     fn a_capability_is_added_to_what_is_in_force() {
         let mut sets = Capabilities::default();
         assert!(add_capability(&mut sets, "net_admin") && add_capability(&mut sets, "CAP_CHOWN"));
-        let both = caps::Capability::CAP_NET_ADMIN.bitmask() | caps::Capability::CAP_CHOWN.bitmask();
+        let both = ::caps::Capability::CAP_NET_ADMIN.bitmask() | ::caps::Capability::CAP_CHOWN.bitmask();
         assert_eq!((sets.bounding, sets.effective, sets.permitted), (both, both, both));
         assert_eq!((sets.inheritable, sets.ambient), (0, 0));
         assert!(!add_capability(&mut sets, "CAP_NOPE"));

@@ -51,7 +51,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     let kept = [prepared.gate, prepared.report].into_iter().chain(prepared.hold);
     let kept = kept.chain(terminal.as_ref().map(AsFd::as_fd)).collect();
     let open = program::Open { worker, kept, preserve: prepared.preserve };
-    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), open)?;
+    let program = program::prepare(&mut prepared.process, prepared.filter.as_ref(), prepared.held, open)?;
     Ok((program, terminal))
 }
 

@@ -28,8 +28,8 @@ use crate::image::snapshot::Snapshot;
 use crate::interrupt::Interrupt;
 use crate::net::device;
 use crate::rootfs::{self, CgroupSource, Sources, overlay};
-use crate::security::label;
 use crate::security::seccomp::Filter;
+use crate::security::{caps, label};
 use crate::spec::{self, HookKind, IdMaps, Mount, MountKind, Plan, Process, SpecError};
 use crate::sys::clone::{Child, CloneArgs};
 use crate::sys::mount::attr;
@@ -131,6 +131,8 @@ pub(super) struct Prepared<'a> {
     pub(super) plan: &'a Plan,
     pub(super) id: &'a str,
     pub(super) process: Process,
+    /// What its bounding set holds to begin with.
+    pub(super) held: u64,
     pub(super) filter: Option<Filter>,
     pub(super) bundle: &'a Path,
     /// The directory that the root file system is attached at until it is entered.
@@ -201,7 +203,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     })?;
     // The init has its own of all that it is made of. What is done here now is done while it sets itself up.
     drop(theirs);
-    let filter = prepared.filter.take();
+    let (filter, held) = (prepared.filter.take(), prepared.held);
     drop(prepared);
     let start_time = start_time(child.pid).ok().flatten();
     let Some(ours) = ours else { return Err(LaunchError::Died) };
@@ -215,7 +217,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     match ready {
         Ok(terminal) => {
             let (pid, pidfd) = (child.pid, child.pidfd);
-            Ok(Launched { pid, start_time, pidfd, terminal, warnings: warnings(process) })
+            Ok(Launched { pid, start_time, pidfd, terminal, warnings: warnings(process, held) })
         }
         Err(e) => {
             // It may be stuck rather than dead. A sibling is reaped by its parent.
@@ -242,6 +244,7 @@ fn prepare<'a>(
         plan,
         id: l.id,
         process,
+        held: caps::held(plan.namespaces.has(libc::CLONE_NEWUSER)),
         filter: program::filter(plan)?,
         bundle: l.bundle,
         attach_at: attach_at(l.bundle, plan),
@@ -259,11 +262,13 @@ fn prepare<'a>(
     })
 }
 
-/// What a process asks for that counts for nothing.
-pub(super) fn warnings(process: &Process) -> Vec<String> {
-    match process.unknown_capabilities.join(" ") {
-        names if names.is_empty() => Vec::new(),
-        names => vec![format!("ignoring unknown or unavailable capabilities: [{names}]")],
+/// What a process asks for that counts for nothing. `held` is what its bounding set holds to begin with.
+pub(super) fn warnings(process: &Process, held: u64) -> Vec<String> {
+    let mut names = process.unknown_capabilities.clone();
+    names.extend(caps::withheld(process.capabilities, held));
+    match names.is_empty() {
+        true => Vec::new(),
+        false => vec![format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "))],
     }
 }
 

@@ -48,10 +48,11 @@ pub(super) struct Open<'a> {
 }
 
 /// Makes this process what `process` says, all but running the program. Gives the program's path. What is not `open`
-/// is closed, and what is closes when the program runs.
+/// is closed, and what is closes when the program runs. `held` is what the bounding set of this process holds.
 pub(super) fn prepare(
     process: &mut Process,
     filter: Option<&Filter>,
+    held: u64,
     mut open: Open<'_>,
 ) -> Result<CString, InitError> {
     let worker = open.worker;
@@ -63,7 +64,6 @@ pub(super) fn prepare(
     home(process).at(Stage::Identity)?;
     let early = filter.filter(|_| !process.no_new_privileges);
     early.map_or(Ok(()), |filter| listener::load(filter, worker)).at(Stage::Seccomp)?;
-    let held = caps::held();
     let given = caps::grantable(process.capabilities, held);
     // As root, because an image may name a directory that its user may not enter (`/root`). A file system that knows no
     // root of ours, as one over a network may, is asked again as the user.

@@ -3,7 +3,7 @@
 //! AppArmor is in the kernel of the guest, with a profile loaded; a machine without it can only show that labels are
 //! refused. SELinux is in none of our machines.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Said, program};
 use berth_test_host::not_here;
 use serde_json::json;
 use std::path::Path;
@@ -132,4 +132,63 @@ fn ambient_capabilities_are_those_that_are_permitted_and_inheritable_too() {
     let said = bundle.sh("grep -E 'Cap(Amb|Eff|Prm)' /proc/self/status | cut -f2 | sort -u");
     assert_eq!(said, format!("{:016x}", 1 << 5));
     bundle.done();
+}
+
+/// Newer than the runc that the suite is proved with.
+mod own {
+    use super::*;
+
+    /// The names of one warning.
+    fn warned(stderr: &str) -> Vec<&str> {
+        let begin = "ignoring unknown or unavailable capabilities: [";
+        let mut found = stderr.match_indices(begin);
+        let (at, _) = found.next().unwrap_or_else(|| panic!("no warning: {stderr}"));
+        assert_eq!(found.count(), 0, "{stderr}");
+        let (names, _) = stderr[at + begin.len()..].split_once(']').unwrap();
+        names.split(' ').collect()
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_capability_that_cannot_be_granted_is_a_warning() {
+        let mut bundle = Bundle::new("rt-cap-warned");
+        bundle.config["process"]["capabilities"] = json!({
+            "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_SETUID", "CAP_FLY"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+            "effective": ["CAP_KILL", "CAP_SETUID"], "inheritable": ["CAP_KILL", "CAP_SETUID", "CAP_MKNOD"],
+            "ambient": ["CAP_KILL", "CAP_CHOWN", "CAP_SETUID"]});
+        let said = bundle.script("true").run();
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let expected = ["CAP_FLY", "CAP_CHOWN(ambient)", "CAP_SETUID(effective,ambient)", "CAP_MKNOD"];
+        assert_eq!(warned(&said.stderr), expected);
+        // In a user namespace as well.
+        bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]);
+        bundle.config["linux"]["uidMappings"] = map.clone();
+        bundle.config["linux"]["gidMappings"] = map;
+        assert_eq!(warned(&bundle.run().stderr), expected);
+        bundle.assert_clean();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
+    fn a_capability_that_the_caller_has_not_got_is_a_warning() {
+        let mut bundle = Bundle::new("rt-cap-caller");
+        bundle.capable("CAP_SYSLOG").script("true").write();
+        let dir = bundle.dir();
+        let runtime = |bundle: &Bundle, args: &[&str]| {
+            let mut command = bundle.host.command("setpriv");
+            command.args(["--bounding-set", "-syslog"]).arg(program()).args(["--root", "/run/runtime"]);
+            Said::from(&berth_test_host::output(command.args(args).stdin(Stdio::null())))
+        };
+        let said = runtime(&bundle, &["run", "--bundle", dir.to_str().unwrap(), "c"]);
+        assert_eq!((said.code, warned(&said.stderr)), (0, vec!["CAP_SYSLOG"]));
+        bundle.started();
+        let grep = ["exec", "c", "grep", "CapBnd", "/proc/self/status"];
+        let exec = runtime(&bundle, &grep);
+        assert_eq!((exec.code, warned(&exec.stderr)), (0, vec!["CAP_SYSLOG"]));
+        // By one that has it, it is given.
+        let exec = bundle.verb(&grep);
+        assert_eq!((exec.code, exec.stderr.as_str()), (0, ""));
+        bundle.done();
+    }
 }
