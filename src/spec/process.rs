@@ -6,6 +6,7 @@ use super::{SpecError, c_string, null, refuse};
 use crate::sys::sched::Policy;
 use nix::sys::resource::Resource;
 use oci_spec::runtime as oci;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 pub struct Process {
     /// Program and arguments; not empty.
     pub args: Vec<CString>,
-    /// `NAME=value`.
+    /// `NAME=value`, each name once.
     pub env: Vec<CString>,
     /// Working directory inside.
     pub cwd: PathBuf,
@@ -155,6 +156,22 @@ fn strings(field: &str, texts: &[String]) -> Result<Vec<CString>, SpecError> {
     texts.iter().enumerate().map(|(i, text)| c_string(&format!("{field}[{i}]"), text.as_str())).collect()
 }
 
+/// The variables as they come; of those with one name the last, as runc has it: a program may take any of several.
+fn environment(given: &[String]) -> Result<Vec<CString>, SpecError> {
+    let (mut names, mut found) = (BTreeSet::new(), Vec::with_capacity(given.len()));
+    for (i, entry) in given.iter().enumerate().rev() {
+        let Some((name, _)) = entry.split_once('=') else {
+            return refuse("process.env", format!("`{entry}` is no NAME=VALUE"));
+        };
+        let variable = c_string(&format!("process.env[{i}]"), entry.as_str())?;
+        if names.insert(name) {
+            found.push(variable);
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
 /// A further process of a container, by a document of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FurtherProcess {
@@ -206,14 +223,11 @@ pub(super) fn check(process: ProcessDocument) -> Result<Process, SpecError> {
     {
         return refuse("process.oomScoreAdj", format!("got {adj}, it goes from -1000 to 1000"));
     }
-    if let Some(entry) = process.env.iter().find(|entry| !entry.contains('=')) {
-        return refuse("process.env", format!("`{entry}` is no NAME=VALUE"));
-    }
     let (capabilities, unknown_capabilities) = capabilities(&process.capabilities.unwrap_or_default());
     let side = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
     Ok(Process {
         args,
-        env: strings("process.env", &process.env)?,
+        env: environment(&process.env)?,
         cwd: process.cwd,
         uid: process.user.uid(),
         gid: process.user.gid(),

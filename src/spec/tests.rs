@@ -204,3 +204,10 @@ fn new_file_systems_get_the_mount_label_but_those_that_show_the_kernel() {
     assert_eq!(labels(with("a:a:a:s0:c1,c2")), [false, false, false, true, false, false]);
     assert_eq!(labels(with("")), [false; 6]);
 }
+
+#[test]
+fn of_a_variable_that_is_given_twice_the_last_counts() {
+    let env = |given: Value| document(|d| d["process"]["env"] = given).map(|plan| plan.process.unwrap().env);
+    let expected = [c"B=".to_owned(), c"A=last".to_owned(), c"AB=".to_owned()];
+    assert_eq!(env(json!(["A=first", "B=", "A=", "A=last", "AB="])).unwrap(), expected);
+}

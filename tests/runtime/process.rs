@@ -173,3 +173,13 @@ fn it_keeps_the_callers_limit_of_open_files() {
     assert_eq!(berth_test_host::run(&mut command).trim_end(), "3000");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_variable_that_is_given_twice_has_its_last_value() {
+    let mut bundle = Bundle::new("rt-env-twice");
+    bundle.config["process"]["env"] = json!(["A=first", "PATH=/bin", "B=", "A=last", "B=b=c"]);
+    assert_eq!(bundle.sh("env | grep -E '^(A|B|PATH)=' | sort"), "A=last\nB=b=c\nPATH=/bin");
+    assert_eq!(bundle.sh("cat /proc/$$/environ | tr '\\0' '\\n' | grep -c ^A="), "1");
+    bundle.done();
+}
