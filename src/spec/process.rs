@@ -163,6 +163,9 @@ fn environment(given: &[String]) -> Result<Vec<CString>, SpecError> {
         let Some((name, _)) = entry.split_once('=') else {
             return refuse("process.env", format!("`{entry}` is no NAME=VALUE"));
         };
+        if name.is_empty() {
+            return refuse("process.env", format!("`{entry}`: environment variable name can't be empty"));
+        }
         let variable = c_string(&format!("process.env[{i}]"), entry.as_str())?;
         if names.insert(name) {
             found.push(variable);

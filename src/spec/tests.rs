@@ -211,3 +211,9 @@ fn of_a_variable_that_is_given_twice_the_last_counts() {
     let expected = [c"B=".to_owned(), c"A=last".to_owned(), c"AB=".to_owned()];
     assert_eq!(env(json!(["A=first", "B=", "A=", "A=last", "AB="])).unwrap(), expected);
 }
+
+#[test]
+fn a_variable_has_a_name() {
+    let e = document(|d| d["process"]["env"] = json!(["A=1", "=x"])).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: process.env: `=x`: environment variable name can't be empty");
+}

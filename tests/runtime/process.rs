@@ -183,3 +183,14 @@ fn a_variable_that_is_given_twice_has_its_last_value() {
     assert_eq!(bundle.sh("cat /proc/$$/environ | tr '\\0' '\\n' | grep -c ^A="), "1");
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_variable_without_a_name_is_refused() {
+    let mut bundle = Bundle::new("rt-env-nameless");
+    bundle.config["process"]["env"] = json!(["PATH=/bin", "=x"]);
+    let said = bundle.script("true").run();
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("environment variable name can't be empty"), "{}", said.stderr);
+    bundle.assert_clean();
+}
