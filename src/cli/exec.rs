@@ -13,7 +13,7 @@ use crate::errno::OpContext;
 use crate::spec::{FurtherProcess, parse_process};
 use crate::sys::pidfd;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Runs a process in a container, and unless detached waits for its end.
 pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
@@ -91,10 +91,12 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
     let gids = gids.iter().map(|gid| {
         gid.parse().map_err(|_| UsageError(format!("--additional-gids: `{gid}` is not the number of a group")))
     });
+    let (env, cwd) = (args.texts("env")?, args.value("cwd").filter(|cwd| !cwd.is_empty()).map(PathBuf::from));
+    check(&env, cwd.as_deref())?;
     Ok(ExecRequest {
         args: args.operands[1..].iter().map(|a| a.to_string_lossy().into_owned()).collect(),
-        env: args.texts("env")?,
-        cwd: args.value("cwd").map(Into::into),
+        env,
+        cwd,
         user: args.text("user")?.map(str::to_owned),
         tty: args.flag("tty"),
         console_size: None,
@@ -105,6 +107,23 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
         selinux_label: args.text("process-label")?.map(str::to_owned),
         document,
     })
+}
+
+/// In runc's words.
+fn check(env: &[String], cwd: Option<&Path>) -> Result<(), UsageError> {
+    for entry in env {
+        match entry.split_once('=') {
+            None => return Err(UsageError(format!("exec: invalid environment variable: {entry:?}"))),
+            Some(("", _)) => {
+                return Err(UsageError(format!("exec: {entry:?}: environment variable name can't be empty")));
+            }
+            Some(_) => {}
+        }
+    }
+    match cwd.filter(|cwd| !cwd.is_absolute()) {
+        Some(cwd) => Err(UsageError(format!("exec: Cwd must be an absolute path: {cwd:?}"))),
+        None => Ok(()),
+    }
 }
 
 fn read_process(path: &Path) -> Result<FurtherProcess, CliError> {
@@ -131,6 +150,18 @@ fn subgroup(text: &str) -> Result<Subgroup, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_have_names_and_values_and_directories_begin_at_the_root() {
+        let said = |env: &[&str], cwd: Option<&str>| {
+            let env: Vec<String> = env.iter().map(ToString::to_string).collect();
+            check(&env, cwd.map(Path::new)).map_err(|e| e.to_string())
+        };
+        assert_eq!(said(&["A=", "B=b=c"], Some("/bin")), Ok(()));
+        assert_eq!(said(&["A=", "FOO"], None), Err("exec: invalid environment variable: \"FOO\"".into()));
+        assert_eq!(said(&["=x"], None), Err("exec: \"=x\": environment variable name can't be empty".into()));
+        assert_eq!(said(&[], Some("bin")), Err("exec: Cwd must be an absolute path: \"bin\"".into()));
+    }
 
     #[test]
     fn a_subgroup_is_named_for_some_controllers_or_for_all() {

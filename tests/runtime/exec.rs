@@ -148,3 +148,23 @@ fn a_home_that_is_given_is_kept_for_another_user() {
     bundle.verb(&["delete", "--force", "c"]).ok();
     bundle.done();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn a_malformed_variable_and_a_relative_directory_are_refused() {
+    let mut bundle = Bundle::new("rt-exec-malformed");
+    bundle.started();
+    for (options, words) in [
+        (["--env", "FOO"], "invalid environment variable"),
+        (["--env", ""], "invalid environment variable"),
+        (["--env", "=x"], "environment variable name can't be empty"),
+        (["--cwd", "bin"], "Cwd must be an absolute path"),
+    ] {
+        let said = bundle.verb(&[&["exec"], &options[..], &["c", "true"]].concat());
+        assert_eq!(said.code, 255, "{options:?}: {}", said.stderr);
+        assert!(said.stderr.contains(words), "{options:?}: {}", said.stderr);
+    }
+    // No directory is the container's.
+    assert_eq!(bundle.verb(&["exec", "--cwd", "", "c", "pwd"]).ok(), "/");
+    bundle.done();
+}
