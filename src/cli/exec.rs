@@ -98,6 +98,7 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
         env,
         cwd,
         user: args.text("user")?.map(str::to_owned),
+        keeps_home_and_groups: true,
         tty: args.flag("tty"),
         console_size: None,
         additional_gids: gids.collect::<Result<_, _>>()?,

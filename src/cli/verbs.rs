@@ -88,6 +88,8 @@ pub(super) const EXEC: Grammar = Grammar {
     usage: "[OPTIONS] ID COMMAND [ARGUMENTS]\n    berth-runtime exec [OPTIONS] --process FILE ID",
     about: "run one more process in a container",
     more: "What is not said is as config.json says for the container's own process.\n\
+           So are HOME and further groups of another USER, who without GROUP also gets those\n\
+           that the container's group file says.\n\
            Ends with the process's exit code, or with 255 when it could not be started.",
     options: &[
         CONSOLE,

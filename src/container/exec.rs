@@ -94,6 +94,9 @@ pub struct ExecRequest {
     pub cwd: Option<PathBuf>,
     /// `user[:group]` by name or number, or the container's.
     pub user: Option<String>,
+    /// That user has HOME and the further groups of the container's process as well, as with runc; else what the
+    /// container's own files say of the user, and nothing more.
+    pub keeps_home_and_groups: bool,
     /// Give it a terminal of its own.
     pub tty: bool,
     /// Rows and columns of its terminal, where the document does not say.
@@ -356,7 +359,7 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
         let found = user::resolve(spec, &user::read(root, "/etc/passwd"), &user::read(root, "/etc/group"))
             .map_err(|e| bad("user", e.to_string()))?;
         if (found.uid, found.gid) != (process.uid, process.gid) {
-            change_user(&mut process, found);
+            change_user(&mut process, found, request.keeps_home_and_groups);
         }
     }
     // After the user, whose HOME may be among them.
@@ -404,10 +407,12 @@ fn add_capability(sets: &mut Capabilities, name: &str) -> bool {
     true
 }
 
-fn change_user(process: &mut Process, user: user::User) {
+fn change_user(process: &mut Process, user: user::User, keeps_home_and_groups: bool) {
     if user.uid != process.uid {
-        // The old user's, found by `program::prepare` for the new one.
-        process.env.retain(|e| !e.to_bytes().starts_with(b"HOME="));
+        if !keeps_home_and_groups {
+            // The old user's, found by `program::prepare` for the new one.
+            process.env.retain(|e| !e.to_bytes().starts_with(b"HOME="));
+        }
         // What is in force belongs to root; another user may gain what is bounded by executing files that give it.
         let kept = if user.uid == 0 { process.capabilities.bounding } else { process.capabilities.ambient };
         process.capabilities.effective = kept;
@@ -415,12 +420,33 @@ fn change_user(process: &mut Process, user: user::User) {
     }
     process.uid = user.uid;
     process.gid = user.gid;
-    process.additional_gids = user.additional_gids;
+    if !keeps_home_and_groups {
+        process.additional_gids.clear();
+    }
+    process.additional_gids.extend(user.additional_gids);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_user_has_what_is_the_old_ones_only_where_it_is_to_be_kept() {
+        let json = br#"{"args": ["true"], "cwd": "/", "env": ["HOME=/custom", "A="],
+            "user": {"uid": 0, "gid": 0, "additionalGids": [77]}}"#;
+        let document = crate::spec::parse_process(json).unwrap();
+        let config = br#"{"ociVersion": "1.2.0", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}]}}"#;
+        let container = crate::spec::parse(config).unwrap().process.unwrap();
+        let who = |keeps| {
+            let mut process = document.clone().within(&container);
+            let found = user::User { uid: 33, gid: 34, additional_gids: vec![4, 34] };
+            change_user(&mut process, found, keeps);
+            (process.env, process.additional_gids)
+        };
+        assert_eq!(who(true), (vec![c"HOME=/custom".to_owned(), c"A=".to_owned()], vec![77, 4, 34]));
+        assert_eq!(who(false), (vec![c"A=".to_owned()], vec![4, 34]));
+    }
 
     #[test]
     fn a_capability_is_added_to_what_is_in_force() {

@@ -151,6 +151,36 @@ fn a_home_that_is_given_is_kept_for_another_user() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_containers_home_and_further_groups_stay_for_another_user() {
+    let mut bundle = Bundle::new("rt-exec-stay");
+    bundle.config["process"]["env"].as_array_mut().unwrap().push(json!("HOME=/custom"));
+    bundle.config["process"]["user"]["additionalGids"] = json!([77, 34]);
+    bundle.started();
+    let who = |user: &str| bundle.verb(&["exec", "--user", user, "c", "sh", "-c", "echo $HOME; id -G"]).ok();
+    // Written down in an order that is the kernel's.
+    let sorted = |said: String| {
+        let (home, groups) = said.split_once('\n').unwrap();
+        let mut groups: Vec<u32> = groups.split(' ').map(|gid| gid.parse().unwrap()).collect();
+        groups.sort_unstable();
+        (home.to_owned(), groups)
+    };
+    assert_eq!(sorted(who("1000:1000")), ("/custom".into(), vec![34, 77, 1000]));
+    assert_eq!(sorted(who("0:5")), ("/custom".into(), vec![5, 34, 77]));
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_empty_home_of_the_containers_is_none_for_another_user() {
+    let mut bundle = Bundle::new("rt-exec-nohome");
+    bundle.config["process"]["env"].as_array_mut().unwrap().push(json!("HOME="));
+    bundle.started();
+    assert_eq!(bundle.verb(&["exec", "--user", "33:34", "c", "sh", "-c", "echo $HOME"]).ok(), "/srv");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_malformed_variable_and_a_relative_directory_are_refused() {
     let mut bundle = Bundle::new("rt-exec-malformed");
     bundle.started();
