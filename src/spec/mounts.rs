@@ -114,6 +114,9 @@ const ATTRIBUTES: [&str; 18] = [
 /// Options of every file system, which the kernel reads itself.
 const ANY_FILE_SYSTEM: [&str; 7] = ["async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"];
 
+/// What podman until 5.6 has done already when it passes it on, with the bind mounts of its volumes.
+const OF_VOLUMES: [&str; 3] = ["copy", "nocopy", "volume-opt"];
+
 /// Flags of mount(2) that have had no effect since before Linux 6.1: file systems decide by themselves.
 const WITHOUT_EFFECT: [&str; 6] = ["acl", "iversion", "loud", "noacl", "noiversion", "silent"];
 
@@ -321,11 +324,15 @@ pub(super) fn fill_owners(mounts: &mut [Mount], namespaces: &Namespaces) -> Resu
 }
 
 /// The file system of a bind mount is there already, as it is, and the kernel would pass over what it is asked for: but
-/// for options of every file system, which callers set as flags and which have always counted for nothing here.
+/// for options of every file system, which callers set as flags and which have always counted for nothing here, and for
+/// those of volumes.
 fn check_no_file_system(field: &str, options: &[(CString, Option<CString>)]) -> Result<(), SpecError> {
-    let mut names = options.iter().map(|(name, _)| name.to_string_lossy());
-    match names.find(|name| !ANY_FILE_SYSTEM.contains(&&**name)) {
-        Some(name) => {
+    let taken = |name: &str, value: &Option<CString>| {
+        OF_VOLUMES.contains(&name) || value.is_none() && ANY_FILE_SYSTEM.contains(&name)
+    };
+    let mut names = options.iter().map(|(name, value)| (name.to_string_lossy(), value));
+    match names.find(|(name, value)| !taken(name, value)) {
+        Some((name, _)) => {
             refuse(field, format!("option `{name}`: bind mounts cannot have any filesystem-specific options applied"))
         }
         None => Ok(()),

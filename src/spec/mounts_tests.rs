@@ -108,3 +108,21 @@ fn a_remount_is_of_something_that_the_document_has_mounted() {
     assert!(check_all(serde_json::json!([bind, remount(&["remount", "ro"])])).is_err());
     assert!(check_all(serde_json::json!([remount(&["remount", "ro"]), tmpfs])).is_err());
 }
+
+#[test]
+fn a_bind_mount_takes_no_option_of_a_file_system_but_what_all_have_and_what_volumes_have() {
+    let bind = |fs_type: &str, options: &[&str]| {
+        parse(serde_json::json!({"destination": "/m", "type": fs_type, "source": "/s", "options": options}))
+    };
+    for (fs_type, options) in
+        [("bind", &["size=10m"][..]), ("", &["rbind", "ro", "nonsense"]), ("none", &["bind", "remount", "sync=x"])]
+    {
+        let problem = bind(fs_type, options).unwrap_err().problem;
+        assert!(problem.ends_with("bind mounts cannot have any filesystem-specific options applied"), "{options:?}");
+    }
+    let all: Vec<String> = options().into_iter().filter(|o| o != "tmpcopyup" && !o.ends_with("idmap")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert!(bind("bind", &all).is_ok());
+    assert!(bind("bind", &["rbind", "nocopy", "volume-opt=type=tmpfs"]).is_ok());
+    assert!(bind("tmpfs", &["size=10m"]).is_ok());
+}

@@ -118,3 +118,27 @@ fn podman_leads_a_container_through_its_life() {
     assert_eq!(podman.verb(&["ps", "--all", "--quiet"]).ok(), "");
     podman.host.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn options_of_podmans_volumes_are_taken() {
+    let podman = Podman::new("peer-podman-volumes");
+    let dir = podman.host.dir().display().to_string();
+    let runs = |options: &[&str]| assert_eq!(podman.run(options, &["echo", "ran"]).ok(), "ran", "{options:?}");
+    for options in ["U,z", "Z,ro", "rw,nosuid,nodev,noexec", "rslave,exec", "bind,suid,dev", "rbind,copy", "nocopy"] {
+        let kind = if options.contains("copy") { "named" } else { dir.as_str() };
+        runs(&["--volume", &format!("{kind}:/mnt:{options}")]);
+    }
+    for mount in [
+        format!("type=bind,src={dir},dst=/mnt,consistency=cached,bind-propagation=rprivate,relabel=shared"),
+        format!("type=bind,src={dir},dst=/mnt,ro=true,bind-nonrecursive,U=true"),
+        "type=volume,src=other,dst=/mnt,U".to_owned(),
+        "type=volume,src=third,dst=/mnt,volume-opt=type=tmpfs,volume-opt=device=tmpfs".to_owned(),
+        "type=tmpfs,dst=/mnt,tmpfs-size=1m,tmpfs-mode=700,notmpcopyup".to_owned(),
+    ] {
+        runs(&["--mount", &mount]);
+    }
+    runs(&["--init=false", "--shm-size", "1m", "--read-only", "--tmpfs", "/mnt:size=1m,mode=700"]);
+    podman.verb(&["volume", "rm", "--all", "--force"]).ok();
+    podman.host.assert_clean();
+}
