@@ -240,6 +240,7 @@ fn identity(process: &Process, given: Capabilities, held: u64) -> Result<(), OpE
         nix::sys::prctl::set_no_new_privs().op("set", "no_new_privs")?;
     }
     caps::settle(given).op("set", "capabilities")?;
+    // Not the caller's where the document gives none: see docs/SCOPE.md.
     let umask = Mode::from_bits_truncate(process.umask.unwrap_or(0o022));
     nix::sys::stat::umask(umask);
     Ok(())

@@ -194,3 +194,15 @@ fn a_variable_without_a_name_is_refused() {
     assert!(said.stderr.contains("environment variable name can't be empty"), "{}", said.stderr);
     bundle.assert_clean();
 }
+
+#[test]
+#[ignore = "needs root"]
+fn the_umask_of_its_caller_is_not_its_own() {
+    let mut bundle = Bundle::new("rt-umask");
+    bundle.script("umask").write();
+    let run = r#"umask 077; exec "$0" --root /run/runtime run --bundle "$1" c"#;
+    let mut command = bundle.host.command("sh");
+    command.args(["-c", run]).arg(program()).arg(bundle.dir()).stdin(std::process::Stdio::null());
+    assert_eq!(berth_test_host::run(&mut command).trim_end(), "0022");
+    bundle.done();
+}
