@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 pub fn not_here(what: &str, tier: &str) {
     assert_ne!(std::env::var("BERTH_TEST_TIER").as_deref(), Ok(tier), "{what} is to be tested in this tier");
     let line = format!("NOT TESTED HERE: {what}; the {tier} tier does\n");
-    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("standard error takes a line");
 }
 
 /// Asks `condition` until it says something, and panics with `what` when that takes longer than `patience`. For facts
