@@ -2,7 +2,8 @@
 
 use super::SpecError;
 use oci_spec::runtime::{
-    Arch, LinuxNamespaceType, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator, PosixRlimitType,
+    Arch, LinuxDeviceType, LinuxNamespaceType, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSeccompOperator,
+    PosixRlimitType,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +35,16 @@ pub(super) fn unknown_word(json: &[u8]) -> Option<SpecError> {
             |name| format!("namespace `{name}` does not exist"),
         )
     };
-    limit.or_else(namespace).or_else(|| seccomp(&document))
+    let device = || word("/linux/devices", "linux.devices", is_device, |name| format!("got `{name}`"));
+    // Of a rule, an empty type is any.
+    let any_or_device = |kind: &Value| kind == "" || is_device(kind);
+    let rule =
+        || word("/linux/resources/devices", "linux.resources.devices", any_or_device, |name| format!("got `{name}`"));
+    limit.or_else(namespace).or_else(device).or_else(rule).or_else(|| seccomp(&document))
+}
+
+fn is_device(kind: &Value) -> bool {
+    LinuxDeviceType::deserialize(kind).is_ok()
 }
 
 /// The first word in the document's profile of system calls that means nothing.

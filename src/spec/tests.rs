@@ -72,6 +72,11 @@ fn words_that_mean_nothing_are_named_where_they_stand() {
     assert_eq!(e.to_string(), "config.json: process.rlimits[0].type: wrong rlimit value: RLIMIT_FOO");
     let e = document(|d| d["linux"]["namespaces"][1] = json!({"type": "foo"})).unwrap_err();
     assert_eq!(e.to_string(), "config.json: linux.namespaces[1].type: namespace `foo` does not exist");
+    let e = document(|d| d["linux"]["devices"] = json!([{"path": "/dev/x", "type": ""}])).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: linux.devices[0].type: got ``");
+    let rules = json!({"devices": [{"allow": false, "type": ""}, {"allow": true, "type": "x"}]});
+    let e = document(|d| d["linux"]["resources"] = rules).unwrap_err();
+    assert_eq!(e.to_string(), "config.json: linux.resources.devices[1].type: got `x`");
     let e = document(|d| d["process"]["env"] = json!(["A=1", "B"])).unwrap_err();
     assert_eq!(e.to_string(), "config.json: process.env: `B` is no NAME=VALUE");
 }
