@@ -11,12 +11,12 @@ use crate::errno::{OpContext, OpError};
 use crate::interrupt::{self, Interrupt};
 use crate::spec::{Plan, bind_mount};
 use crate::sys::pidfd;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -62,9 +62,13 @@ impl Listener {
         let path = dir.join(SOCKET);
         // Of one who listened before and was killed.
         let _ = std::fs::remove_file(&path);
-        let socket = UnixDatagram::bind(&path).op("listen on", &path)?;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let open = nix::fcntl::open(dir, flags, Mode::empty()).op("open", dir)?;
+        // The address of a socket has room for 108 bytes, which root and id may be longer than.
+        let short = format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd());
+        let socket = UnixDatagram::bind(short).op("listen on", &path)?;
         // Whoever the program runs as. A link in its place would lead to a file of the host's.
-        fchmodat(AT_FDCWD, &path, Mode::from_bits_truncate(0o777), FchmodatFlags::NoFollowSymlink)
+        fchmodat(&open, SOCKET, Mode::from_bits_truncate(0o777), FchmodatFlags::NoFollowSymlink)
             .op("open to the container", &path)?;
         socket.set_nonblocking(true).op("prepare", &path)?;
         Ok(Some(Self { socket, path, manager }))

@@ -267,6 +267,34 @@ fn start_waits_for_readiness_when_the_service_manager_does() {
 
 #[test]
 #[ignore = "needs root"]
+fn readiness_is_told_whatever_the_length_of_root_and_id() {
+    let mut bundle = Bundle::new("rt-notify-long");
+    notifier(&bundle);
+    let (socket, path) = manager(&bundle);
+    bundle.script("probe notify 'READY=1'; sleep 1000").write();
+    let (root, id) = (format!("/run/{}", "r".repeat(100)), "i".repeat(200));
+    let dir = bundle.dir();
+    bundle.config["linux"]["cgroupsPath"] = json!("/runtime-long");
+    bundle.write();
+    let verb = |args: &[&str]| {
+        let mut command = bundle.host.command(crate::bundle::program());
+        command.args(["--root", &root]).args(args).arg(&id).current_dir("/").env("NOTIFY_SOCKET", &path);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = bundle.host.spawn(&mut command);
+        assert!(running.wait(PATIENCE).success(), "{args:?}");
+    };
+    let bundle_dir = dir.to_str().unwrap();
+    for steps in [&[&["create", "--bundle", bundle_dir][..], &["start"]][..], &[&["run", "-d", "--bundle", bundle_dir]]]
+    {
+        steps.iter().for_each(|step| verb(step));
+        assert!(hear(&socket).contains("READY=1"));
+        verb(&["delete", "--force"]);
+    }
+    bundle.assert_clean();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn without_pivot_root_no_private_root_is_promised() {
     let mut bundle = Bundle::new("rt-no-pivot-private");
     for propagation in ["private", "rprivate"] {
