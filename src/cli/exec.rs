@@ -94,7 +94,7 @@ fn request(args: &Args) -> Result<ExecRequest, CliError> {
     let (env, cwd) = (args.texts("env")?, args.value("cwd").filter(|cwd| !cwd.is_empty()).map(PathBuf::from));
     check(&env, cwd.as_deref())?;
     Ok(ExecRequest {
-        args: args.operands[1..].iter().map(|a| a.to_string_lossy().into_owned()).collect(),
+        args: args.operands[1..].to_vec(),
         env,
         cwd,
         user: args.text("user")?.map(str::to_owned),

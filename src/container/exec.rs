@@ -37,9 +37,10 @@ use crate::sys::{fd, namespace, pidfd, sched};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What to run and where.
@@ -87,7 +88,7 @@ pub struct Subgroup {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecRequest {
     /// Program and arguments.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// `NAME=value`, added to the container's environment; one that is there is replaced.
     pub env: Vec<String>,
     /// Working directory, or the container's.
@@ -349,7 +350,9 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
         process.terminal = false;
         process.console_size = None;
     }
-    let c_string = |field: &str, text: &str| CString::new(text).map_err(|_| bad(field, "holds a NUL byte".into()));
+    let c_string = |field: &str, text: &dyn AsRef<OsStr>| {
+        CString::new(text.as_ref().as_bytes()).map_err(|_| bad(field, "holds a NUL byte".into()))
+    };
     if !request.args.is_empty() {
         process.args = request.args.iter().map(|a| c_string("args", a)).collect::<Result<_, _>>()?;
     } else if request.document.is_none() {

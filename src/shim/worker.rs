@@ -205,6 +205,7 @@ impl<'a> Work<'a> {
             _ => [null.as_fd(); 3],
         };
         let ExecProcess { args, env, cwd, user, tty } = process;
+        let args = args.into_iter().map(Into::into).collect();
         let id = container_id(&self.plan, plan);
         let exec = exec::Exec {
             id: &id,

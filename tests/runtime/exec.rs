@@ -21,6 +21,19 @@ fn it_runs_beside_the_containers_own_with_its_settings() {
 
 #[test]
 #[ignore = "needs root"]
+fn its_arguments_are_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut bundle = Bundle::new("rt-exec-bytes");
+    bundle.started();
+    let mut exec = bundle.runtime();
+    exec.args(["exec", "c", "sh", "-c", "printf %s \"$1\" | hexdump -v -e '/1 \"%02x\"'", "sh"]);
+    let said = berth_test_host::run(exec.arg(std::ffi::OsStr::from_bytes(b"a\xff\xfe")));
+    assert_eq!(said.trim(), "61fffe");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn its_exit_code_is_given_and_a_signal_as_128_and_more() {
     let mut bundle = Bundle::new("rt-exec-code");
     bundle.started();
