@@ -34,6 +34,7 @@ use crate::spec::{self, HookKind, IdMaps, Mount, MountKind, Plan, Process, SpecE
 use crate::sys::clone::{Child, CloneArgs};
 use crate::sys::mount::attr;
 use crate::sys::{fd, pidfd};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -142,6 +143,8 @@ pub(super) struct Prepared<'a> {
     pub(super) cgroup_entry: Option<Entry>,
     pub(super) ways: &'a Ways<'a>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// The soft and hard limit of open files that the program gets, where its mounts take more.
+    pub(super) files: Option<(u64, u64)>,
     /// It gets a session keyring of its own.
     pub(super) new_keyring: bool,
     pub(super) no_pivot: bool,
@@ -244,6 +247,8 @@ fn prepare<'a>(
         plan,
         id: l.id,
         process,
+        // Before anything of the mounts is opened.
+        files: room_for_mounts(plan)?,
         held: caps::held(plan.namespaces.has(libc::CLONE_NEWUSER)),
         filter: program::filter(plan)?,
         bundle: l.bundle,
@@ -260,6 +265,18 @@ fn prepare<'a>(
         hold: l.hold,
         preserve: l.preserve,
     })
+}
+
+/// Mounts from which on their maker may have more files open than the program, which gets the limit that is given back.
+const MANY_MOUNTS: usize = 100;
+
+fn room_for_mounts(plan: &Plan) -> Result<Option<(u64, u64)>, OpError> {
+    if plan.mounts.len() < MANY_MOUNTS {
+        return Ok(None);
+    }
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).op("raise", "RLIMIT_NOFILE")?;
+    Ok(Some((soft, hard)))
 }
 
 /// What a process asks for that counts for nothing. `held` is what its bounding set holds to begin with.

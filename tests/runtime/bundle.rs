@@ -79,6 +79,12 @@ impl Bundle {
         command
     }
 
+    /// The runtime's command line inside the host.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let runtime = self.runtime();
+        runtime.get_args().map(|a| a.to_str().unwrap().to_owned()).skip_while(|a| a != "--").skip(1).collect()
+    }
+
     /// Runs a verb to its end.
     pub(crate) fn verb(&self, args: &[&str]) -> Said {
         Said::from(&output(self.runtime().args(args)))

@@ -302,6 +302,22 @@ fn a_link_to_a_masked_path_is_masked_where_it_leads() {
 
 #[test]
 #[ignore = "needs root"]
+fn there_may_be_more_mounts_than_files_that_a_program_may_open() {
+    let mut bundle = Bundle::new("rt-many-mounts");
+    for i in 0..300 {
+        bundle.mount(
+            json!({"destination": format!("/m/{i}"), "type": "tmpfs", "source": "tmpfs", "options": ["size=4k"]}),
+        );
+        bundle.mount(json!({"destination": format!("/b/{i}"), "type": "bind", "source": "/tmp", "options": ["bind"]}));
+    }
+    bundle.script("grep -c ' /[mb]/' /proc/mounts; ulimit -n").write();
+    let run = format!("ulimit -Sn 256; exec {} run --bundle {} c", bundle.words().join(" "), bundle.dir().display());
+    assert_eq!(bundle.host.run("sh", &["-c", &run]).trim(), "600\n256");
+    bundle.done();
+}
+
+#[test]
+#[ignore = "needs root"]
 fn devices_of_the_document_replace_the_default_ones_and_a_fifo_is_one() {
     let mut bundle = Bundle::new("rt-devices-more");
     bundle.config["linux"]["devices"] = json!([

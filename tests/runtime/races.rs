@@ -222,7 +222,7 @@ mod own {
     fn a_pause_that_is_killed_at_any_time_leaves_a_container_that_can_be_resumed_or_started() {
         let mut bundle = Bundle::new("rt-race-pause");
         bundle.script("exec sleep 1000");
-        let pause = words(&bundle).join(" ");
+        let pause = bundle.words().join(" ");
         let mut killed = 0;
         for step in 0..40 {
             bundle.create().ok();
@@ -269,15 +269,9 @@ mod own {
         bundle.host.spawn(run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()))
     }
 
-    /// The runtime's command line inside the host.
-    fn words(bundle: &Bundle) -> Vec<String> {
-        let runtime = bundle.runtime();
-        runtime.get_args().map(|a| a.to_str().unwrap().to_owned()).skip_while(|a| a != "--").skip(1).collect()
-    }
-
     /// A verb that must not have to wait for another's end.
     fn at_last(bundle: &Bundle, args: &[&str]) {
-        let words = words(bundle);
+        let words = bundle.words();
         let words: Vec<&str> =
             ["10"].into_iter().chain(words.iter().map(String::as_str)).chain(args.iter().copied()).collect();
         bundle.host.run("timeout", &words);
@@ -291,7 +285,7 @@ mod own {
             bundle.script("echo > /data/here; exec sleep 1000");
             let (here, pid) = (bundle.rootfs().join("data/here"), bundle.host.dir().join("run"));
             // Through a shell: `nsenter` stops itself with a child that stops.
-            let words = words(&bundle).join(" ");
+            let words = bundle.words().join(" ");
             bundle.write();
             let script =
                 format!("{words} run --bundle {} c & echo $! > {}; wait $!", bundle.dir().display(), pid.display());
