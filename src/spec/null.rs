@@ -1,5 +1,5 @@
 //! Documents with `null` where nothing is said, as programs in Go write and read them: a field has the value then that it
-//! has when it is missing.
+//! has when it is missing. And other values that the specification has and our types have not.
 
 use super::{SpecError, refuse};
 use serde::de::DeserializeOwned;
@@ -61,6 +61,12 @@ fn settle(value: &mut Value, at: &str) -> bool {
             // Nothing, but of the type that says the same.
             if at == "/linux/resources/devices/-" && members.get("type").is_some_and(|kind| kind == "") {
                 members.remove("type");
+                changed = true;
+            }
+            // Without a sign there. The kernel takes both for no limit.
+            let limit = members.get_mut("limit").filter(|_| at == "/linux/resources/hugepageLimits/-");
+            if let Some(limit) = limit.filter(|limit| limit.as_u64().is_some_and(|n| n > i64::MAX as u64)) {
+                *limit = json!(i64::MAX);
                 changed = true;
             }
             members

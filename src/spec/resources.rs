@@ -367,6 +367,8 @@ mod tests {
         };
         assert_eq!(found.block_io, block_io);
         assert_eq!(found.hugepages, [("2MB".to_owned(), 50)]);
+        let most = parse(json!({"hugepageLimits": [{"pageSize": "2MB", "limit": u64::MAX}]})).unwrap();
+        assert_eq!(most.hugepages, [("2MB".to_owned(), i64::MAX)]);
         let rdma = Rdma { device: "mlx5_1".into(), handles: Some(3), objects: Some(10_000) };
         assert_eq!(found.rdma, [rdma]);
         assert_eq!((found.class_id, found.priorities), (Some(1_048_577), vec![("eth0".to_owned(), 500)]));
