@@ -235,8 +235,7 @@ fn create_verb(program: &Program, args: &Args) -> Result<(), CliError> {
     program.log.debug(&format!("the init of `{}` is process {}", request.id, created.launched.pid));
     let handed = console::hand_over(args, &created.launched.pidfd, created.launched.terminal.take(), b"standard");
     if let Err(e) = handed {
-        drop(created);
-        let _ = delete::delete(&program.table, request.id, true);
+        let _ = created.take_back(&program.table);
         return Err(e);
     }
     Ok(())
@@ -254,7 +253,7 @@ fn run_verb(program: &Program, args: &Args) -> Result<u8, CliError> {
         false => Ok(()),
     });
     if let Err(e) = told {
-        let _ = delete::delete(&program.table, request.id, true);
+        let _ = running.take_back(&program.table);
         return Err(e);
     }
     if detach {

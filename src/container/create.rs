@@ -80,6 +80,13 @@ pub struct Created {
     pub record: Record,
 }
 
+impl Created {
+    /// Ends the container and removes everything of it, while its name is still its own.
+    pub fn take_back(self, table: &Table) -> Result<(), VerbError> {
+        delete::end_and_remove(table, self.slot, &self.record, &self.group)
+    }
+}
+
 /// Creates a container.
 pub fn create(table: &Table, c: &Create<'_>) -> Result<Created, VerbError> {
     let bundle = find_bundle(c)?;

@@ -126,6 +126,14 @@ impl Running {
         Ok(self.foreground.wait(&self.launched.pidfd)?)
     }
 
+    /// Ends the container and removes everything of it, unless somebody else has done so.
+    pub fn take_back(self, table: &Table) -> Result<(), VerbError> {
+        match table.open_same(&self.record)? {
+            Some(slot) => delete::end_and_remove(table, slot, &self.record, &self.group),
+            None => Ok(()),
+        }
+    }
+
     /// Removes everything of the ended container, unless somebody else has done so.
     pub fn delete(self, table: &Table) -> Result<(), VerbError> {
         match table.open_same(&self.record)? {

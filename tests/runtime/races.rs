@@ -97,6 +97,35 @@ mod own {
 
     #[test]
     #[ignore = "needs root"]
+    fn a_run_that_cannot_hand_over_its_process_leaves_a_successor_of_its_name_alone() {
+        use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+        let mut bundle = Bundle::new("rt-race-hand-over");
+        // Who connects waits: there is room for one who is not listened to.
+        let path = bundle.host.dir().join("socket");
+        let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(std::os::fd::AsRawFd::as_raw_fd(&listener), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let _first = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        bundle.script("exec sleep 1000").write();
+        let mut run = bundle.runtime();
+        run.args(["run", "--detach", "--pidfd-socket"]).arg(&path).arg("--bundle").arg(bundle.dir()).arg("c");
+        let errors = std::fs::File::create(bundle.host.dir().join("run-errors")).unwrap();
+        let mut run = bundle.host.spawn(run.stdout(std::process::Stdio::null()).stderr(errors));
+        berth_test_host::eventually("the program", PATIENCE, || {
+            bundle.verb(&["state", "c"]).stdout.contains("\"running\"").then_some(())
+        });
+        bundle.verb(&["delete", "--force", "c"]).ok();
+        bundle.create().ok();
+        drop(listener);
+        assert_eq!(run.wait(PATIENCE).code(), Some(1));
+        let said = std::fs::read_to_string(bundle.host.dir().join("run-errors")).unwrap();
+        assert!(said.contains("connect to"), "{said}");
+        assert_eq!(bundle.status(), "created");
+        bundle.done();
+    }
+
+    #[test]
+    #[ignore = "needs root"]
     fn a_create_that_is_killed_at_any_time_leaves_what_delete_removes() {
         let mut bundle = Bundle::new("rt-race-killed");
         bundle.script("exec sleep 1000").create().ok();
