@@ -2,6 +2,7 @@
 
 use crate::bundle::{Bundle, PATIENCE, Said};
 use serde_json::json;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs the command lines at once, each in its own process.
 fn at_once(bundle: &Bundle, lines: &[&[&str]]) -> Vec<Said> {
@@ -80,18 +81,29 @@ mod own {
         bundle.script("exec sleep 1000").create().ok();
         bundle.verb(&["delete", "--force", "c"]).ok();
         let dir = bundle.dir().to_str().unwrap().to_owned();
-        // Its output to nowhere: a pipe would stay open as long as the container.
-        let create = || {
+        let created = AtomicUsize::new(0);
+        // Its output to a file: a pipe would stay open as long as the container.
+        let create = |thread: usize| {
+            let errors = bundle.host.dir().join(format!("errors-{thread}"));
             let mut command = bundle.runtime();
-            command.args(["create", "--bundle", &dir, "c"]);
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().unwrap();
+            command.args(["create", "--bundle", &dir, "c"]).stdout(std::process::Stdio::null());
+            if command.stderr(std::fs::File::create(&errors).unwrap()).status().unwrap().success() {
+                created.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            let said = std::fs::read_to_string(&errors).unwrap();
+            // Too late, deleted before it was there, or killed by who deletes what is being made.
+            let ends = ["already exists", "does not exist", "container process ended before it was ready"];
+            assert!(ends.iter().any(|words| said.contains(words)), "{said}");
         };
         std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| (0..6).for_each(|_| create()));
+            let create = &create;
+            for thread in 0..3 {
+                scope.spawn(move || (0..6).for_each(|_| create(thread)));
                 scope.spawn(|| (0..6).for_each(|_| drop(bundle.verb(&["delete", "--force", "c"]).ok())));
             }
         });
+        assert!(created.into_inner() > 0, "none was created");
         bundle.done();
     }
 
