@@ -1,7 +1,7 @@
 //! containerd's shim for runc (`containerd-shim-runc-v2`), driven by `ctr`.
 
-use crate::support::{PATIENCE, SERVICE, Said, TERMINAL, archive, at_a_terminal, runtime, said};
-use berth_test_host::{Running, TestHost, eventually};
+use crate::support::{PATIENCE, SERVICE, TERMINAL, archive, runtime};
+use berth_test_host::{Running, Said, TestHost, at_a_terminal, eventually, said};
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -74,7 +74,7 @@ fn containerds_shim_runs_commands_to_their_end() {
     assert!(missing.stderr.contains("executable file not found in $PATH"), "{}", missing.stderr);
     containerd.verb(&["containers", "delete", "c"]);
     let (code, shown) =
-        at_a_terminal(&containerd.host, containerd.run(&["--rm", "--tty"]).args([IMAGE, "c", "sh", "-c", TERMINAL]));
+        at_a_terminal(containerd.run(&["--rm", "--tty"]).args([IMAGE, "c", "sh", "-c", TERMINAL]), PATIENCE);
     assert!(code == 5 && shown.contains("/dev/pts/0"), "{code}: {shown}");
 }
 
@@ -90,7 +90,7 @@ fn containerds_shim_leads_a_container_through_its_life() {
     assert_eq!(exec("e2", "exit 9").code, 9);
     let mut command =
         containerd.command(&["tasks", "exec", "--tty", "--exec-id", "e3", "c", "sh", "-c", "tty; sleep 1; exit 4"]);
-    let (code, shown) = at_a_terminal(&containerd.host, &mut command);
+    let (code, shown) = at_a_terminal(&mut command, PATIENCE);
     assert!(code == 4 && shown.contains("/dev/pts/"), "{code}: {shown}");
     assert!(containerd.verb(&["tasks", "ps", "c"]).ok().lines().count() >= 3);
     containerd.verb(&["tasks", "pause", "c"]).ok();

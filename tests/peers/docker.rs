@@ -1,7 +1,7 @@
 //! dockerd, which drives the runtime through a containerd of its own.
 
-use crate::support::{PATIENCE, SERVICE, Said, TERMINAL, archive, at_a_terminal, runtime, said};
-use berth_test_host::{Running, TestHost, eventually};
+use crate::support::{PATIENCE, SERVICE, TERMINAL, archive, runtime};
+use berth_test_host::{Running, Said, TestHost, at_a_terminal, eventually, said};
 use std::fs::File;
 use std::process::{Command, Stdio};
 
@@ -88,7 +88,7 @@ fn docker_runs_commands_to_their_end() {
     let said = docker.verb(&[&first[..], &all[..], &["busybox", "hostname"]].concat());
     assert_eq!(said.ok(), docker.host.name());
     let mut command = docker.command(&["run", "--rm", "--network", "none", "--interactive", "--tty", "busybox"]);
-    let (code, shown) = at_a_terminal(&docker.host, command.args(["sh", "-c", TERMINAL]));
+    let (code, shown) = at_a_terminal(command.args(["sh", "-c", TERMINAL]), PATIENCE);
     assert!(code == 5 && shown.contains("/dev/pts/0"), "{code}: {shown}");
 }
 
@@ -122,7 +122,7 @@ fn docker_leads_a_container_through_its_life() {
     // Which of the two depends on the version of docker.
     assert!(matches!(docker.verb(&["exec", "box", "no-such-program"]).code, 126 | 127));
     let mut command = docker.command(&["exec", "--interactive", "--tty", "box", "sh", "-c", "tty; exit 4"]);
-    let (code, shown) = at_a_terminal(&docker.host, &mut command);
+    let (code, shown) = at_a_terminal(&mut command, PATIENCE);
     assert!(code == 4 && shown.contains("/dev/pts/"), "{code}: {shown}");
     assert!(docker.verb(&["top", "box"]).ok().contains("sleep 1000"));
     docker.verb(&["pause", "box"]).ok();

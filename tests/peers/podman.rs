@@ -1,7 +1,7 @@
 //! podman, which has no daemon: conmon runs the runtime, and stays with the container.
 
-use crate::support::{PATIENCE, SERVICE, Said, TERMINAL, archive, at_a_terminal, runtime, said};
-use berth_test_host::{TestHost, eventually};
+use crate::support::{PATIENCE, SERVICE, TERMINAL, archive, runtime};
+use berth_test_host::{Said, TestHost, at_a_terminal, eventually, said};
 use std::process::Command;
 
 /// podman raises limits as far as root may, which not every root may.
@@ -73,8 +73,8 @@ fn podman_runs_commands_to_their_end() {
     let all = ["--privileged", "--pid", "host", "--ipc", "host", "--uts", "host"];
     assert_eq!(podman.run(&all, &["hostname"]).ok(), podman.host.name());
     let (code, shown) = at_a_terminal(
-        &podman.host,
         podman.command(&["run", "--rm"]).args(LIMITS).args(["--interactive", "--tty", "busybox", "sh", "-c", TERMINAL]),
+        PATIENCE,
     );
     assert_eq!(code, 5, "{shown}");
     assert!(shown.contains("/dev/pts/0\n"), "{shown}");
@@ -94,8 +94,8 @@ fn podman_leads_a_container_through_its_life() {
     assert_eq!(podman.verb(&["exec", "c", "sh", "-c", "exit 9"]).code, 9);
     assert_eq!(podman.verb(&["exec", "c", "no-such-program"]).code, 127);
     let (code, shown) = at_a_terminal(
-        &podman.host,
         podman.command(&["exec", "--interactive", "--tty", "c"]).args(["sh", "-c", "tty; exit 4"]),
+        PATIENCE,
     );
     assert!(code == 4 && shown.contains("/dev/pts/"), "{code}: {shown}");
     assert!(podman.verb(&["top", "c", "pid", "comm"]).ok().contains("sh"));

@@ -22,6 +22,7 @@ mod leftovers;
 mod link;
 mod programs;
 mod registry;
+mod said;
 mod stale;
 
 pub use child::Running;
@@ -31,6 +32,7 @@ pub use leftovers::Leftover;
 pub use link::{Link, Peer};
 pub use programs::{berth, berth_runtime, probe};
 pub use registry::Registry;
+pub use said::{Said, at_a_terminal, said};
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
