@@ -1,11 +1,15 @@
 //! A machine that runs systemd, with berth and its two units installed as an operator would: only here can be seen what
-//! systemd does to tasks when it restarts, kills or stops a unit, and what podman and the runtime make of its scopes.
+//! systemd does to tasks when it restarts, kills or stops a unit, and what podman, dockerd, containerd and the runtime make
+//! of its scopes.
 //!
 //! The machine is the guest of the VM tier (`scripts/test vm`), which installs the units before it boots; the tests share
 //! it and so take turns.
 
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, which leaves out their helpers
 
+mod containerd;
+mod docker;
+mod engine;
 mod podman;
 mod scope;
 
@@ -52,7 +56,8 @@ fn machine() -> MutexGuard<'static, Child> {
 fn systemctl(args: &[&str]) {
     let done = output(Command::new("systemctl").args(args));
     if !done.status.success() {
-        let journal = run(Command::new("journalctl").args(["-u", "berth*", "-n", "60", "--no-pager"]));
+        let units = ["-n60", "--no-pager", "-uberth*", "-udocker", "-ucontainerd"];
+        let journal = run(Command::new("journalctl").args(units));
         panic!("systemctl {args:?}: {}\n{journal}", String::from_utf8_lossy(&done.stderr));
     }
 }
