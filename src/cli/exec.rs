@@ -69,8 +69,7 @@ pub(super) fn exec_verb(program: &Program, args: &Args) -> Result<u8, CliError> 
         None => Ok(()),
     });
     if let Err(e) = told {
-        let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
-        let _ = pidfd::wait(&launched.pidfd);
+        pidfd::end(&launched.pidfd);
         return Err(e);
     }
     if detach {

@@ -13,8 +13,9 @@
 //!
 //! Whose parent is the worker's is reaped by that.
 
-use super::launch::{LaunchError, announce};
+use super::launch::LaunchError;
 use super::report::{AtStage, InitError, Stage};
+use super::talk::announce;
 use crate::codec::Codec;
 use crate::errno::{OpContext, OpError};
 use crate::interrupt::Interrupt;
@@ -31,9 +32,6 @@ const MADE: u8 = 0;
 
 /// Worker to go-between: the process needs no guard any more.
 const RELEASE: u8 = 1;
-
-/// How long an end that has been asked for is waited for.
-const END_MS: u16 = 1000;
 
 /// A go-between that kills the process it has made when its worker ends before [`Guard::release`].
 #[derive(Debug)]
@@ -81,16 +79,8 @@ impl Guard {
         // One that has gone already need not be told.
         let _ = fd::send_with(&self.socket, &[RELEASE], &[]);
         if self.ours {
-            reap(&self.between);
+            pidfd::reap(&self.between.pidfd);
         }
-    }
-}
-
-/// Reaps a child that has been killed or told to end. Not at any price: in a frozen group of version 1 it does not end
-/// before that is thawed, and is left to whoever reaps what this process leaves.
-pub(super) fn reap(child: &Child) {
-    if matches!(pidfd::wait_end(&child.pidfd, Some(END_MS)), Ok(true)) {
-        let _ = pidfd::wait(&child.pidfd);
     }
 }
 

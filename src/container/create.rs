@@ -12,6 +12,7 @@ use crate::cgroup::{Group, Version};
 use crate::errno::{OpContext, OpError};
 use crate::interrupt::Interrupt;
 use crate::spec::{self, OCI_VERSION, Plan, SpecError};
+use crate::sys::pidfd;
 use crate::systemd;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -242,8 +243,7 @@ fn make(
         None => Ok(()),
     });
     if recorded.is_err() {
-        let _ = crate::sys::pidfd::signal(&launched.pidfd, libc::SIGKILL);
-        let _ = crate::sys::pidfd::wait(&launched.pidfd);
+        pidfd::end(&launched.pidfd);
     }
     recorded.map(|()| launched)
 }

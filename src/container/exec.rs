@@ -19,11 +19,12 @@
 //! so the child becomes the program on the worker's word only, and exits where that never comes.
 
 use super::between::{self, Guard};
-use super::launch::{LaunchError, Launched, announce, announce_ready, hear_end, hear_ready, read_plan, warnings};
+use super::launch::{LaunchError, Launched, read_plan, warnings};
 use super::listener::{self, Told};
 use super::namespaces::{become_root, setgroups_denied_to};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
+use super::talk::{announce, announce_ready, hear_end, hear_ready};
 use super::{init, terminal, user};
 use crate::cgroup::{Entry, Group};
 use crate::errno::{OpContext, OpError};
@@ -160,7 +161,7 @@ pub fn exec(e: &Exec<'_>) -> Result<Launched, LaunchError> {
     if ready.is_err() {
         let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
         if !e.sibling {
-            between::reap(&child);
+            pidfd::reap(&child.pidfd);
         }
     }
     guard.release();

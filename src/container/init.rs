@@ -5,10 +5,11 @@
 //! shares with others. It runs nothing of the user's before the gate opens.
 
 use super::hooks::Subject;
-use super::launch::{Prepared, await_hosts_part, await_worker};
+use super::launch::{Prepared, await_hosts_part};
 use super::namespaces::{become_root, setgroups_denied};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
+use super::talk::await_worker;
 use crate::errno::{OpContext, OpError};
 use crate::rootfs::{self, Rootfs, stage};
 use crate::security::label::{self, Labels};

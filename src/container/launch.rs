@@ -20,6 +20,7 @@ use super::listener::{self, Told};
 use super::namespaces::Ways;
 use super::report::{self, InitError};
 use super::status::start_time;
+use super::talk::{BUILT, MAPPED, Word, announce, announce_ready, await_worker, hear, hear_ready};
 use super::{init, program};
 use crate::cgroup::{Controller, Entry, Group};
 use crate::codec::{Codec, DecodeError};
@@ -226,7 +227,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
             // It may be stuck rather than dead. A sibling is reaped by its parent.
             let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
             if !l.sibling {
-                let _ = pidfd::wait(&child.pidfd);
+                pidfd::reap(&child.pidfd);
             }
             // A device would go with the namespace.
             moved.into_iter().for_each(device::Moved::bring_back);
@@ -323,14 +324,6 @@ fn run_init(prepared: &mut Prepared<'_>, ready: &OwnedFd) -> i32 {
     }
 }
 
-const READY: u8 = 0;
-const FAILED: u8 = 1;
-/// Followed by the number of a descriptor, see [`listener`].
-pub(super) const LISTENER: u8 = 2;
-
-/// Worker to child: its identities are mapped.
-const MAPPED: u8 = 4;
-
 /// Worker: maps the identities of a new user namespace, for which its first process waits.
 fn let_in(ways: &Ways<'_>, process: &Process, socket: &OwnedFd, pid: u32) -> Result<(), LaunchError> {
     if ways.makes_user() {
@@ -341,18 +334,6 @@ fn let_in(ways: &Ways<'_>, process: &Process, socket: &OwnedFd, pid: u32) -> Res
     }
     Ok(())
 }
-
-/// Child: waits until the worker has done something. Fails when it has gone or was not able to.
-pub(super) fn await_worker(socket: &OwnedFd) -> Result<(), OpError> {
-    let mut answer = [0];
-    match fd::receive_with(socket, &mut answer, &mut Vec::new()).op("hear from", "the worker")? {
-        1.. => Ok(()),
-        0 => Err(io::Error::from_raw_os_error(libc::ECANCELED)).op("hear from", "the worker"),
-    }
-}
-
-/// Child to worker: its namespaces and mounts are there, the host may do its part. And the answer.
-const BUILT: u8 = 3;
 
 /// Whether the host has something to do between the container's mounts and its entering them.
 fn has_hosts_part(plan: &Plan) -> bool {
@@ -406,64 +387,6 @@ fn attach_at(bundle: &Path, plan: &Plan) -> PathBuf {
     let seen = [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer];
     let root = plan.root.as_ref().filter(|_| seen.iter().any(|kind| !plan.hooks.of(*kind).is_empty()));
     root.map(|root| bundle.join(root)).filter(|root| root.is_dir()).unwrap_or_else(|| bundle.to_owned())
-}
-
-/// What a child says of itself.
-enum Word {
-    /// Set up, and here is the terminal.
-    Ready(Option<OwnedFd>),
-    /// Its filter has a listener, at this number.
-    Listener(Vec<u8>),
-    /// It waits for the host's part.
-    Built,
-    /// Nothing any more.
-    End,
-}
-
-/// Child to worker: set up, and here is the terminal.
-pub(super) fn announce_ready(socket: &OwnedFd, terminal: Option<&OwnedFd>) -> Result<(), OpError> {
-    let passed: Vec<BorrowedFd<'_>> = terminal.into_iter().map(AsFd::as_fd).collect();
-    fd::send_with(socket, &[READY], &passed).op("tell", "the worker").map(drop)
-}
-
-/// Child to worker: why not.
-pub(super) fn announce(socket: &OwnedFd, error: &InitError) {
-    // Who cannot hear it has died, and tells its own caller so by that.
-    let _ = fd::send_with(socket, &[&[FAILED], error.to_bytes().as_slice()].concat(), &[]);
-}
-
-/// What a message of the child says.
-fn hear(socket: &OwnedFd, interrupt: Interrupt<'_>) -> Result<Word, LaunchError> {
-    interrupt.wait(socket)?;
-    let (mut buffer, mut fds) = ([0; 1 + report::REPORT_BYTES], Vec::new());
-    let n = fd::receive_with(socket, &mut buffer, &mut fds).op("hear from", "the container's process")?;
-    match buffer[..n].split_first() {
-        Some((&READY, _)) => Ok(Word::Ready(fds.pop())),
-        Some((&LISTENER, number)) => Ok(Word::Listener(number.to_vec())),
-        Some((&BUILT, _)) => Ok(Word::Built),
-        Some((_, error)) => Err(InitError::from_bytes(error).map_or(LaunchError::Died, LaunchError::Init)),
-        None => Ok(Word::End),
-    }
-}
-
-/// Waits until the child is set up. `listener` is called with the number of its filter's listener, where there is one.
-pub(super) fn hear_ready(
-    socket: &OwnedFd,
-    interrupt: Interrupt<'_>,
-    listener: impl Fn(&[u8]) -> Result<(), LaunchError>,
-) -> Result<Option<OwnedFd>, LaunchError> {
-    loop {
-        match hear(socket, interrupt)? {
-            Word::Ready(terminal) => return Ok(terminal),
-            Word::Listener(number) => listener(&number)?,
-            Word::Built | Word::End => return Err(LaunchError::Died),
-        }
-    }
-}
-
-/// Waits until the child has become its program, which closes the socket.
-pub(super) fn hear_end(socket: &OwnedFd, interrupt: Interrupt<'_>) -> Result<(), LaunchError> {
-    hear(socket, interrupt).map(drop)
 }
 
 fn open_root(bundle: &Path, plan: &Plan) -> Result<OwnedFd, LaunchError> {

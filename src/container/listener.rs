@@ -12,7 +12,8 @@
 //! nobody could answer. Everything after it can be, as the agent has the listener before the process needs it to answer.
 //! What the worker cannot send ends the process, before it has run anything of the user's.
 
-use super::launch::{self, LaunchError};
+use super::launch::LaunchError;
+use super::talk::LISTENER;
 use crate::errno::{OpContext, OpError};
 use crate::security::seccomp::{Filter, Listener};
 use crate::spec::{OCI_VERSION, Plan};
@@ -45,7 +46,7 @@ pub(super) fn load(filter: &Filter, worker: &OwnedFd) -> Result<(), OpError> {
         crate::sys::seccomp::load(&filter.program, filter.flags).op("load seccomp filter of", "linux.seccomp")?;
     let Some(listener) = listener else { return Ok(()) };
     let number = listener.as_raw_fd().to_le_bytes();
-    let message = [&[launch::LISTENER], number.as_slice()].concat();
+    let message = [&[LISTENER], number.as_slice()].concat();
     nix::unistd::write(worker, &message).op("tell the worker of", "the seccomp listener")?;
     loop {
         match nix::unistd::read(worker, &mut [0]) {

@@ -37,6 +37,7 @@ mod scope;
 pub mod start;
 pub mod state;
 pub mod status;
+mod talk;
 mod terminal;
 pub mod update;
 pub mod user;

@@ -65,8 +65,7 @@ pub fn run(table: &Table, c: &Create<'_>) -> Result<Running, VerbError> {
     {
         Ok(()) => Ok(Running { launched, group, record, foreground, listener }),
         Err(e) => {
-            let _ = pidfd::signal(&launched.pidfd, libc::SIGKILL);
-            let _ = pidfd::wait(&launched.pidfd);
+            pidfd::end(&launched.pidfd);
             if let Ok(Some(slot)) = table.open_same(&record) {
                 let _ = delete::remove(table, slot, &record, &group);
             }

@@ -141,8 +141,7 @@ impl Scope {
 
     fn clear(&mut self) {
         if let Some(child) = self.placeholder.take() {
-            let _ = pidfd::signal(&child.pidfd, libc::SIGKILL);
-            let _ = pidfd::wait(&child.pidfd);
+            pidfd::end(&child.pidfd);
         }
     }
 }

@@ -113,6 +113,23 @@ pub(super) fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) 
     }
 }
 
+/// How long the end of a process that has been killed or told to end is waited for.
+const END_MS: u16 = 2000;
+
+/// Kills our child, and reaps it by [`reap`].
+pub fn end(pidfd: impl AsFd) {
+    let _ = signal(&pidfd, libc::SIGKILL);
+    reap(pidfd);
+}
+
+/// Reaps our child, which has been killed or told to end. Not at any price: in a frozen group of version 1 it does not
+/// end before that is thawed, and is left to whoever reaps what this process leaves.
+pub fn reap(pidfd: impl AsFd) {
+    if matches!(wait_end(&pidfd, Some(END_MS)), Ok(true)) {
+        let _ = wait(pidfd);
+    }
+}
+
 /// Waits until the process, anyone's child, has ended; for at most `timeout_ms`, for ever when that is `None`.
 /// Says whether it has ended.
 pub fn wait_end(pidfd: impl AsFd, timeout_ms: Option<u16>) -> io::Result<bool> {
