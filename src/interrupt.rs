@@ -39,13 +39,8 @@ impl<'a> Interrupt<'a> {
     /// interrupted before.
     pub fn wait_until(self, from: Option<PollFd<'_>>, deadline: Option<Instant>) -> io::Result<bool> {
         loop {
-            let timeout = deadline.map_or(PollTimeout::NONE, |at| {
-                let left = at.saturating_duration_since(Instant::now());
-                // Up to a millisecond more, rather than a turn without waiting.
-                PollTimeout::try_from(left.as_millis().min(1 << 30) as i32 + 1).unwrap_or(PollTimeout::MAX)
-            });
             let mut fds: Vec<PollFd<'_>> = from.iter().cloned().chain(self.poll_fd()).collect();
-            match poll(&mut fds, timeout) {
+            match poll(&mut fds, until(deadline)) {
                 Ok(0) if deadline.is_some_and(|at| Instant::now() >= at) => return Ok(false),
                 Ok(0) | Err(nix::Error::EINTR) => {}
                 Ok(_) if from.is_some() && fds[0].any() == Some(true) => return Ok(true),
@@ -54,6 +49,15 @@ impl<'a> Interrupt<'a> {
             }
         }
     }
+}
+
+/// How long poll(2) may wait, by `deadline`.
+pub fn until(deadline: Option<Instant>) -> PollTimeout {
+    deadline.map_or(PollTimeout::NONE, |at| {
+        let left = at.saturating_duration_since(Instant::now());
+        // Up to a millisecond more, rather than a turn without waiting.
+        PollTimeout::try_from(left.as_millis().min(1 << 30) as i32 + 1).unwrap_or(PollTimeout::MAX)
+    })
 }
 
 /// What an interrupted wait ends with.

@@ -182,7 +182,8 @@ impl Hierarchies {
 
     /// The controllers without which some limit cannot be set, for those who report what a machine lacks.
     pub fn missing(&self) -> Result<Vec<Controller>, OpError> {
-        let all = Controller::ALL.into_iter();
+        // Without cpusets nothing is lost but that some programs do not believe their limits.
+        let all = Controller::ALL.into_iter().filter(|c| *c != Controller::Cpuset);
         Ok(match &*self.tree {
             Tree::V2(mount) => {
                 let there = read(&mount.join("cgroup.controllers"))?;

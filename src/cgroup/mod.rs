@@ -146,7 +146,7 @@ impl Group {
     }
 
     /// Makes the group and the groups above it; succeeds when it exists. On v2 it enables the controllers in use in
-    /// all groups above, on v1 it fills a co-mounted cpuset from its parent (an empty one takes no process: ENOSPC).
+    /// all groups above, on v1 it fills its cpuset from its parent (an empty one takes no process: ENOSPC).
     pub fn create(&self) -> Result<(), OpError> {
         match &*self.tree {
             Tree::V2(mount) => v2::create(mount, &self.path),

@@ -15,12 +15,12 @@
 
 use super::state::Record;
 use super::status::Status;
-use crate::interrupt::{Interrupt, interrupted};
+use crate::interrupt::{self, Interrupt, interrupted};
 use crate::spec::{Hook, HookKind, OCI_VERSION, Plan};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::spawn;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -221,21 +221,15 @@ impl Talk<'_> {
     /// output included: that is not waited for.
     fn until_end(&mut self, pidfd: &OwnedFd, deadline: Option<Instant>, until: Until<'_>) -> io::Result<Stop> {
         loop {
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let timeout = match left {
-                Some(Duration::ZERO) => return Ok(Stop::Late),
-                // Up to a millisecond more, rather than a turn without waiting.
-                Some(left) => {
-                    PollTimeout::try_from(left.as_millis().min(1 << 30) as i32 + 1).unwrap_or(PollTimeout::MAX)
-                }
-                None => PollTimeout::NONE,
-            };
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Ok(Stop::Late);
+            }
             let mut fds = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
             fds.extend(until.interrupt.poll_fd());
             fds.extend(until.init.map(|init| PollFd::new(init, PollFlags::POLLIN)));
             fds.extend(self.output.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
             fds.extend(self.input.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLOUT)));
-            match poll(&mut fds, timeout) {
+            match poll(&mut fds, interrupt::until(deadline)) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e.into()),
             }

@@ -5,7 +5,7 @@
 //! shares with others. It runs nothing of the user's before the gate opens.
 
 use super::hooks::Subject;
-use super::launch::{Prepared, await_hosts_part};
+use super::launch::{Prepared, await_hosts_part, give_back_room};
 use super::namespaces::{become_root, setgroups_denied};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
@@ -18,7 +18,6 @@ use crate::sys::clone::new_session_keyring;
 use crate::sys::identity;
 use crate::sys::path::make_dirs_in;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -50,9 +49,8 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     kernel(plan, &rootfs).at(Stage::Kernel)?;
     conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
     labels.settle().at(Stage::Identity)?;
-    if let Some((soft, hard)) = prepared.files {
-        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).op("set", "RLIMIT_NOFILE").at(Stage::Identity)?;
-    }
+    // The mounts are not open any more.
+    give_back_room(prepared.files).at(Stage::Identity)?;
     let kept = [prepared.gate, prepared.report].into_iter().chain(prepared.hold);
     let kept = kept.chain(terminal.as_ref().map(AsFd::as_fd)).collect();
     let open = program::Open { worker, kept, preserve: prepared.preserve };

@@ -144,8 +144,8 @@ pub(super) struct Prepared<'a> {
     pub(super) cgroup_entry: Option<Entry>,
     pub(super) ways: &'a Ways<'a>,
     pub(super) stdio: [BorrowedFd<'a>; 3],
-    /// The soft and hard limit of open files that the program gets, where its mounts take more.
-    pub(super) files: Option<(u64, u64)>,
+    /// The soft limit of open files that the program gets, where the mounts take more.
+    pub(super) files: Option<u64>,
     /// It gets a session keyring of its own.
     pub(super) new_keyring: bool,
     pub(super) no_pivot: bool,
@@ -208,6 +208,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     // The init has its own of all that it is made of. What is done here now is done while it sets itself up.
     drop(theirs);
     let (filter, held) = (prepared.filter.take(), prepared.held);
+    let room = give_back_room(prepared.files);
     drop(prepared);
     let start_time = start_time(child.pid).ok().flatten();
     let Some(ours) = ours else { return Err(LaunchError::Died) };
@@ -215,7 +216,9 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
     let listener = filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = let_in(&ways, process, &ours, child.pid)
+    let ready = room
+        .map_err(LaunchError::from)
+        .and_then(|()| let_in(&ways, process, &ours, child.pid))
         .and_then(|()| hosts_part(l, plan, &ours, &child, &mut moved))
         .and_then(|()| hear_ready(&ours, l.interrupt, hand_on));
     match ready {
@@ -268,16 +271,24 @@ fn prepare<'a>(
     })
 }
 
-/// Mounts from which on their maker may have more files open than the program, which gets the limit that is given back.
+/// Mounts from which on their makers may have more files open than anything else that runs.
 const MANY_MOUNTS: usize = 100;
 
-fn room_for_mounts(plan: &Plan) -> Result<Option<(u64, u64)>, OpError> {
+/// Makes room for many mounts, and gives the limit that is to be [given back](give_back_room).
+fn room_for_mounts(plan: &Plan) -> Result<Option<u64>, OpError> {
     if plan.mounts.len() < MANY_MOUNTS {
         return Ok(None);
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).op("raise", "RLIMIT_NOFILE")?;
-    Ok(Some((soft, hard)))
+    Ok(Some(soft))
+}
+
+/// The hard limit stays as it is: it may have been raised meanwhile, for the program.
+pub(super) fn give_back_room(files: Option<u64>) -> Result<(), OpError> {
+    let Some(soft) = files else { return Ok(()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).op("set", "RLIMIT_NOFILE")
 }
 
 /// What a process asks for that counts for nothing. `held` is what its bounding set holds to begin with.

@@ -30,14 +30,12 @@ pub(super) fn read<T: DeserializeOwned>(json: &[u8], at: &str) -> Result<T, Spec
     let field = || if part.is_empty() { "document" } else { &part };
     let Ok(mut value) = serde_json::from_slice(json) else { return refuse(field(), error.to_string()) };
     let changed = settle(&mut value, at);
-    if let Some(field) = find(&value, &part) {
-        return refuse(field, "is null");
-    }
-    if !changed {
-        return refuse(field(), error.to_string());
-    }
     // As bytes once more: to read from a value would take code of its own for every type, 140 KB in all.
-    serde_json::from_slice(value.to_string().as_bytes()).or_else(|e| refuse(field(), e.to_string()))
+    let read = if changed { serde_json::from_slice(value.to_string().as_bytes()) } else { Err(error) };
+    read.or_else(|e| match find(&value, &part) {
+        Some(field) => refuse(field, "is null"),
+        None => refuse(field(), e.to_string()),
+    })
 }
 
 /// Leaves out what is `null`, and says whether anything was to be done. In lists it stays, where it says nothing.

@@ -88,6 +88,8 @@ fn null_is_a_field_that_is_missing() {
     }
     let plan = document(|d| {
         d["annotations"] = json!({"a": null, "b": "c"});
+        // Where nobody looks it may say what it likes.
+        d["windows"] = json!({"layerFolders": [null]});
         d["linux"]["namespaces"][1] = json!({"type": "network", "path": null});
         d["linux"]["netDevices"] = json!({"eth0": null});
         d["linux"]["sysctl"] = json!({"net.ipv4.ping_group_range": null});

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const PRIVATE: &str = "/run/systemd/private";
 const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const MANAGER: &str = "org.freedesktop.systemd1";
+/// The method that makes a unit.
+const START: &str = "StartTransientUnit";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
 const BUS: Target<'_> = Target {
@@ -228,8 +230,17 @@ impl<'a> Manager<'a> {
         self.ended.clear();
         let job = self.call(member, body)?.into_iter().next().unwrap_or_default();
         self.stream.be_patient();
+        let ended = self.job_end(member, unit, &job);
+        if ended.is_err() && member == START {
+            // It goes on without us, and the unit is ours. A slice has no process with which it would end.
+            let _ = self.call("StopUnit", &Body::default().text(unit).text("replace"));
+        }
+        ended
+    }
+
+    fn job_end(&mut self, member: &'static str, unit: &str, job: &str) -> Result<(), OpError> {
         loop {
-            if let Some((_, result)) = self.ended.iter().find(|(ended, _)| *ended == job) {
+            if let Some((_, result)) = self.ended.iter().find(|(ended, _)| ended == job) {
                 return match result.as_str() {
                     "done" => Ok(()),
                     other => {
@@ -245,11 +256,11 @@ impl<'a> Manager<'a> {
     /// Starts a unit that exists as long as something is in it.
     pub(super) fn start(&mut self, unit: &str, properties: &[Property]) -> Result<(), OpError> {
         let body = Body::default().text(unit).text("replace").properties(properties).no_units();
-        match self.job("StartTransientUnit", unit, &body) {
+        match self.job(START, unit, &body) {
             // One of the same name that has failed is still remembered.
             Err(e) if is(&e, "UnitExists") => {
                 let _ = self.forget(unit);
-                self.job("StartTransientUnit", unit, &body)
+                self.job(START, unit, &body)
             }
             other => other,
         }

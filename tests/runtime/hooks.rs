@@ -109,9 +109,12 @@ fn those_on_the_host_work_in_the_bundle_while_it_is_there() {
         ["prestart", "createRuntime", "poststart"].iter().map(|kind| line(kind, &place)).collect();
     assert_eq!(bundle.logged(), expected);
     std::fs::rename(&place, place.with_file_name("elsewhere")).unwrap();
+    // Nor is one that cannot be entered a reason to leave out what cleans up.
+    std::fs::write(&place, "").unwrap();
     bundle.verb(&["delete", "--force", "c"]).ok();
     expected.push("poststop /".to_owned());
     assert_eq!(bundle.logged(), expected);
+    std::fs::remove_file(&place).unwrap();
     std::fs::rename(place.with_file_name("elsewhere"), &place).unwrap();
     std::fs::remove_file(&log).unwrap();
     bundle.script("true").run().ok();

@@ -310,9 +310,14 @@ fn there_may_be_more_mounts_than_files_that_a_program_may_open() {
         );
         bundle.mount(json!({"destination": format!("/b/{i}"), "type": "bind", "source": "/tmp", "options": ["bind"]}));
     }
+    // Nor do hooks of the host see it.
+    let hooks = bundle.host.dir().join("hooks");
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("ulimit -Sn >> {}", hooks.display())]}]);
+    bundle.config["hooks"] = json!({"createRuntime": hook, "poststop": hook});
     bundle.script("grep -c ' /[mb]/' /proc/mounts; ulimit -n").write();
     let run = format!("ulimit -Sn 256; exec {} run --bundle {} c", bundle.words().join(" "), bundle.dir().display());
     assert_eq!(bundle.host.run("sh", &["-c", &run]).trim(), "600\n256");
+    assert_eq!(std::fs::read_to_string(hooks).unwrap(), "256\n256\n");
     bundle.done();
 }
 

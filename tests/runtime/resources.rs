@@ -125,6 +125,12 @@ fn no_further_process_is_a_limit_since_version_1_3_of_the_document() {
         bundle.verb(&["update", "--pids-limit", "30", "c"]).ok();
         bundle.verb(&["update", "--pids-limit", "0", "c"]).ok();
         assert_eq!(file(&bundle, "pids", "pids.max"), "1");
+        bundle.verb(&["update", "--pids-limit", "-1", "c"]).ok();
+        // Of no version, and written by programs that mean none by it.
+        let path = bundle.host.dir().join("resources.json");
+        fs::write(&path, json!({"pids": {"limit": 0}}).to_string()).unwrap();
+        bundle.verb(&["update", "--resources", path.to_str().unwrap(), "c"]).ok();
+        assert_eq!(file(&bundle, "pids", "pids.max"), "max");
         bundle.done();
     }
 }

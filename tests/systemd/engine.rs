@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::MutexGuard;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Ends in its own way when it is asked to. The child is there once it can be asked.
 pub(crate) const SERVICE: &str = "trap 'exit 3' TERM; while :; do sleep 44444 & wait $!; done";
@@ -75,7 +75,9 @@ impl Engine {
     fn assert_no_traces(&self) {
         // What stays with a container, and what that starts at the end, are nobody's children.
         let deadline = Instant::now() + PATIENCE;
-        while !self.places.traces().is_empty() && Instant::now() < deadline {}
+        while !self.places.traces().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(200));
+        }
         assert_eq!(self.places.traces(), [""; 0]);
     }
 }
