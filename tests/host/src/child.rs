@@ -11,7 +11,8 @@ use std::time::Duration;
 pub struct Running {
     /// `nsenter`: it takes the program's exit code, and holds the pipes that the command asked for.
     pub nsenter: Child,
-    pid: u32,
+    /// None of one that had ended before it was seen.
+    pid: Option<u32>,
 }
 
 impl Running {
@@ -20,42 +21,43 @@ impl Running {
         let program = Path::new("/proc").join(nsenter.id().to_string());
         let enter = std::fs::read_link(program.join("exe")).ok();
         let pid = crate::eventually(&format!("{command:?} to start"), Duration::from_secs(10), || {
-            if let Ok(Some(status)) = nsenter.try_wait() {
-                panic!("{command:?} ended at once: {status}");
+            if matches!(nsenter.try_wait(), Ok(Some(_))) {
+                return Some(None);
             }
             let children = crate::helper::read(program.join(format!("task/{}/children", nsenter.id())));
             let pid: u32 = children.split_whitespace().next()?.parse().ok()?;
             // Between fork and exec it is still nsenter.
             let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
             let is_nsenter = exe.file_name().is_some_and(|n| n == "nsenter");
-            (!is_nsenter || enter.is_none()).then_some(pid)
+            (!is_nsenter || enter.is_none()).then_some(Some(pid))
         });
         Self { nsenter, pid }
     }
 
     /// The program's pid, as this process sees it.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.pid.expect("a program that goes on for longer than it takes to find it")
     }
 
     /// Sends the program a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.pid as i32), signal).unwrap_or_else(|e| panic!("signal process {}: {e}", self.pid));
+        let pid = self.pid();
+        kill(Pid::from_raw(pid as i32), signal).unwrap_or_else(|e| panic!("signal process {pid}: {e}"));
     }
 
     /// Waits for the program's end, and panics when it takes longer than `patience`. An end by signal N is 128 + N.
     pub fn wait(&mut self, patience: Duration) -> ExitStatus {
-        let pid = self.pid;
-        crate::eventually(&format!("process {pid} to end"), patience, || {
-            self.nsenter.try_wait().unwrap_or_else(|e| panic!("wait for process {pid}: {e}"))
+        let pid = self.nsenter.id();
+        crate::eventually(&format!("the program of nsenter {pid} to end"), patience, || {
+            self.nsenter.try_wait().unwrap_or_else(|e| panic!("wait for nsenter {pid}: {e}"))
         })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if matches!(self.nsenter.try_wait(), Ok(None)) {
-            let _ = kill(Pid::from_raw(self.pid as i32), Signal::SIGKILL);
+        if let (Ok(None), Some(pid)) = (self.nsenter.try_wait(), self.pid) {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
             let _ = self.nsenter.wait();
         }
     }
