@@ -175,28 +175,35 @@ impl Table {
     pub fn claim(&self, id: &str) -> Result<Slot, StateError> {
         let dir = self.dir(id)?;
         std::fs::create_dir_all(&self.root).op("make", &self.root)?;
-        match nix::unistd::mkdir(&dir, nix::sys::stat::Mode::S_IRWXU) {
-            Ok(()) => {}
-            Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
-            Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
+        loop {
+            match nix::unistd::mkdir(&dir, nix::sys::stat::Mode::S_IRWXU) {
+                Ok(()) => {}
+                Err(nix::Error::EEXIST) => return Err(StateError::Exists(id.into())),
+                Err(e) => return Err(OpError::new("make", dir.display().to_string(), e).into()),
+            }
+            match lock(dir.clone(), id, Lock::Made, wait_lock) {
+                // Another made the directory, and has it.
+                Ok(slot) if slot.dir.join("state.json").exists() => return Err(StateError::Exists(id.into())),
+                Ok(slot) => return Ok(slot),
+                // Deleted before it was ours.
+                Err(StateError::Missing(_)) => {}
+                Err(e) => {
+                    // An empty directory would keep the id from everybody.
+                    let _ = std::fs::remove_dir(&dir);
+                    return Err(e);
+                }
+            }
         }
-        // An empty directory would keep the id from everybody.
-        let slot = lock(dir.clone(), id, wait_lock).inspect_err(|_| drop(std::fs::remove_dir(&dir)))?;
-        // Deleted since, and made again by another: that one's lock is what we have waited for.
-        if slot.dir.join("state.json").exists() {
-            return Err(StateError::Exists(id.into()));
-        }
-        Ok(slot)
     }
 
     /// Locks a container that exists. Waits for the verb that has it.
     pub fn open(&self, id: &str) -> Result<Slot, StateError> {
-        lock(self.present(id)?, id, wait_lock)
+        lock(self.present(id)?, id, Lock::Found, wait_lock)
     }
 
     /// As [`Table::open`]; while another verb has the container, `busy` is called again and again.
     pub(super) fn open_or(&self, id: &str, mut busy: impl FnMut()) -> Result<Slot, StateError> {
-        lock(self.present(id)?, id, |file| {
+        lock(self.present(id)?, id, Lock::Found, |file| {
             let mut pause = BUSY_PAUSE;
             while !try_lock(file)? {
                 busy();
@@ -270,12 +277,27 @@ impl Table {
 /// A write lock on all of a file.
 const WHOLE: libc::flock = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
 
-fn lock(dir: PathBuf, id: &str, take: impl FnOnce(&File) -> nix::Result<()>) -> Result<Slot, StateError> {
+/// Whose the file of a lock is. Only who has made the directory makes it: nobody puts a lock into one that is going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// Made by who claims the id.
+    Made,
+    /// There, for who opens a container.
+    Found,
+}
+
+fn lock(dir: PathBuf, id: &str, of: Lock, take: impl FnOnce(&File) -> nix::Result<()>) -> Result<Slot, StateError> {
     let path = dir.join("lock");
-    let file = match File::options().write(true).create(true).truncate(false).open(&path) {
+    let file = match File::options().write(true).create(of == Lock::Made).truncate(false).open(&path) {
         Ok(file) => file,
-        // Deleted since we looked.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(StateError::Missing(id.into())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            // Deleted since we looked; or empty, by a create that was killed before it had a lock. One that is just
+            // beginning begins again.
+            if of == Lock::Found {
+                let _ = std::fs::remove_dir(&dir);
+            }
+            return Err(StateError::Missing(id.into()));
+        }
         Err(e) => return Err(OpError::new("open", path.display().to_string(), e).into()),
     };
     take(&file).op("lock", &path)?;
@@ -376,25 +398,21 @@ impl Slot {
         std::fs::write(&path, json).op("write", &path)
     }
 
-    /// Takes the container out of the table.
+    /// Takes the container out of the table. The lock goes last, so that nobody has the directory while it is emptied.
     pub fn remove(self) -> Result<(), StateError> {
-        // What there is of most, without a look at what there is.
-        for name in ["state.json", "config.json", "lock"] {
-            let _ = std::fs::remove_file(self.dir.join(name));
+        let there = |e: &io::Error| e.kind() != io::ErrorKind::NotFound;
+        for entry in std::fs::read_dir(&self.dir).op("list", &self.dir)?.flatten() {
+            let path = entry.path();
+            let removed = match entry.file_type() {
+                _ if entry.file_name() == "lock" => continue,
+                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(&path),
+                _ => std::fs::remove_file(&path),
+            };
+            removed.or_else(|e| if there(&e) { Err(e) } else { Ok(()) }).op("remove", &path)?;
         }
-        if std::fs::remove_dir(&self.dir).is_ok() {
-            return Ok(());
-        }
-        loop {
-            match std::fs::remove_dir_all(&self.dir) {
-                // One who waited has made a new lock, and will find nothing to use.
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(OpError::new("remove", self.dir.display().to_string(), e).into());
-                }
-                _ => return Ok(()),
-            }
-        }
+        let lock = self.dir.join("lock");
+        std::fs::remove_file(&lock).op("remove", &lock)?;
+        Ok(std::fs::remove_dir(&self.dir).op("remove", &self.dir)?)
     }
 }
 

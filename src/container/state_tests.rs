@@ -52,6 +52,20 @@ fn an_id_is_taken_once_and_free_again_when_removed() {
 }
 
 #[test]
+fn what_a_create_leaves_that_was_killed_before_it_had_a_lock_is_gone_when_somebody_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = Table::new(dir.path());
+    std::fs::create_dir(dir.path().join("c")).unwrap();
+    assert!(matches!(table.claim("c"), Err(StateError::Exists(_))));
+    assert!(matches!(table.open("c"), Err(StateError::Missing(_))));
+    let slot = table.claim("c").unwrap();
+    std::fs::create_dir_all(slot.notify().join("below")).unwrap();
+    std::fs::write(slot.gate(), "").unwrap();
+    slot.remove().unwrap();
+    assert!(!dir.path().join("c").exists());
+}
+
+#[test]
 fn ids_that_would_leave_the_table_are_refused() {
     let table = Table::new("/nowhere");
     for id in ["", ".", "..", "a/b", "a b", "ü"] {
