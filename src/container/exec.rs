@@ -32,7 +32,7 @@ use crate::interrupt::Interrupt;
 use crate::security::caps;
 use crate::security::label::{self, Labels};
 use crate::security::seccomp::Filter;
-use crate::spec::{Capabilities, ExecAffinity, FurtherProcess, Plan, Process, SpecError, outside, parse_lines};
+use crate::spec::{self, Capabilities, ExecAffinity, FurtherProcess, Plan, Process, SpecError, outside, parse_lines};
 use crate::sys::clone::{Child, CloneArgs, close_all_but, enter_namespaces_of};
 use crate::sys::{fd, namespace, pidfd, sched};
 use nix::fcntl::OFlag;
@@ -397,10 +397,7 @@ fn process(plan: &Plan, request: &ExecRequest, root: BorrowedFd<'_>) -> Result<P
 /// As runc does it: in force, and kept by the programs of other users only where the document lets some be inherited.
 /// False when there is none of that name.
 fn add_capability(sets: &mut Capabilities, name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    let Ok(found) = full.parse::<::caps::Capability>() else { return false };
-    let bit = found.bitmask();
+    let Some(bit) = spec::capability(name) else { return false };
     sets.bounding |= bit;
     sets.effective |= bit;
     sets.permitted |= bit;
@@ -438,10 +435,10 @@ mod tests {
     fn another_user_has_what_is_the_old_ones_only_where_it_is_to_be_kept() {
         let json = br#"{"args": ["true"], "cwd": "/", "env": ["HOME=/custom", "A="],
             "user": {"uid": 0, "gid": 0, "additionalGids": [77]}}"#;
-        let document = crate::spec::parse_process(json).unwrap();
+        let document = spec::parse_process(json).unwrap();
         let config = br#"{"ociVersion": "1.2.0", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"},
             "linux": {"namespaces": [{"type": "mount"}]}}"#;
-        let container = crate::spec::parse(config).unwrap().process.unwrap();
+        let container = spec::parse(config).unwrap().process.unwrap();
         let who = |keeps| {
             let mut process = document.clone().within(&container);
             let found = user::User { uid: 33, gid: 34, additional_gids: vec![4, 34] };

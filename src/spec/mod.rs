@@ -27,7 +27,7 @@ pub use idmap::{IdMaps, IdRange, lines, outside, parse_lines};
 pub use kernel::{MEMORY_FLAGS, MEMORY_MODES, MemoryPolicy, NetDevice};
 pub use mounts::{Bind, Mount, MountKind, Owners, bind_mount, options as mount_options, refused_in_proc};
 pub use namespaces::{Namespaces, kind_name};
-pub use process::{Capabilities, FurtherProcess, Process, Rlimit, parse_process};
+pub use process::{Capabilities, FurtherProcess, Process, Rlimit, capability, parse_process};
 pub use resources::{BlockIo, DeviceRule, Rate, Rdma, Resources, Throttle, WeightDevice, cpu_weight, parse_resources};
 pub use scheduling::ExecAffinity;
 
@@ -127,9 +127,10 @@ pub fn parse(json: &[u8]) -> Result<Plan, SpecError> {
     let document: Document = null::read(json, "").map_err(|e| explain::unknown_word(json).unwrap_or(e))?;
     let minor = minor_version(&document.oci_version);
     let mut plan = check(document)?;
-    // Until version 1.2 nobody said whether zero was a limit, and some write it for none.
-    let is_meant = || minor >= 3 && resources::says_zero(json, "/linux/resources/pids/limit");
-    resources::settle_pids(&mut plan.resources, is_meant);
+    // Until version 1.2 nobody said whether zero was a limit, and some write it for none. It is as good as one.
+    if plan.resources.pids == Some(0) {
+        plan.resources.pids = (minor >= 3 && resources::says_no_process(json)).then_some(1);
+    }
     Ok(plan)
 }
 

@@ -80,7 +80,7 @@ pub struct Rlimit {
 }
 
 /// A capability by its name, as a bit. Both cases, with and without `CAP_`.
-fn capability(name: &str) -> Option<u64> {
+pub fn capability(name: &str) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     full.parse::<caps::Capability>().ok().map(|cap| cap.bitmask())

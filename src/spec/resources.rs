@@ -143,21 +143,15 @@ pub struct Rdma {
 pub fn parse_resources(json: &[u8]) -> Result<Resources, SpecError> {
     let given: oci::LinuxResources = null::read(json, "/linux/resources")?;
     let mut found = check(&given)?;
-    settle_pids(&mut found, || false);
+    found.pids = found.pids.filter(|limit| *limit != 0);
     Ok(found)
 }
 
-/// A limit of zero processes is as good as one, where it `is_meant`; else there is none.
-pub(super) fn settle_pids(found: &mut Resources, is_meant: impl FnOnce() -> bool) {
-    if found.pids == Some(0) {
-        found.pids = is_meant().then_some(1);
-    }
-}
-
-/// The zero at `pointer` stands in the document, and not for what is missing.
-pub(super) fn says_zero(json: &[u8], pointer: &str) -> bool {
+/// A limit of zero processes stands in the document, and not for one that is missing.
+pub(super) fn says_no_process(json: &[u8]) -> bool {
     let document: Option<serde_json::Value> = serde_json::from_slice(json).ok();
-    document.is_some_and(|document| document.pointer(pointer).and_then(serde_json::Value::as_i64) == Some(0))
+    let limit = document.as_ref().and_then(|document| document.pointer("/linux/resources/pids/limit"));
+    limit.is_some_and(|limit| *limit == 0)
 }
 
 /// v1 shares (2 to 262144, default 1024) as a v2 weight (1 to 10000, default 100), by runc's formula: a parabola in the
