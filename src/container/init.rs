@@ -5,7 +5,7 @@
 //! shares with others. It runs nothing of the user's before the gate opens.
 
 use super::hooks::Subject;
-use super::launch::{Prepared, await_hosts_part, give_back_room};
+use super::launch::{Prepared, await_hosts_part, limit_files};
 use super::namespaces::{become_root, setgroups_denied};
 use super::program;
 use super::report::{AtStage, InitError, Stage};
@@ -50,7 +50,7 @@ pub(super) fn set_up(prepared: &mut Prepared<'_>, worker: &OwnedFd) -> Result<(C
     conceal(plan, rootfs, prepared.no_pivot).at(Stage::Rootfs)?;
     labels.settle().at(Stage::Identity)?;
     // The mounts are not open any more.
-    give_back_room(prepared.files).at(Stage::Identity)?;
+    prepared.files.map_or(Ok(()), limit_files).at(Stage::Identity)?;
     let kept = [prepared.gate, prepared.report].into_iter().chain(prepared.hold);
     let kept = kept.chain(terminal.as_ref().map(AsFd::as_fd)).collect();
     let open = program::Open { worker, kept, preserve: prepared.preserve };

@@ -208,7 +208,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     // The init has its own of all that it is made of. What is done here now is done while it sets itself up.
     drop(theirs);
     let (filter, held) = (prepared.filter.take(), prepared.held);
-    let room = give_back_room(prepared.files);
+    let limited = prepared.files.map_or(Ok(()), limit_files);
     drop(prepared);
     let start_time = start_time(child.pid).ok().flatten();
     let Some(ours) = ours else { return Err(LaunchError::Died) };
@@ -216,7 +216,7 @@ pub fn launch_plan(l: &Launch<'_>, plan: &Plan) -> Result<Launched, LaunchError>
     let told = Told { plan, id: l.id, bundle: l.bundle, status: "creating", init: None };
     let listener = filter.as_ref().and_then(|filter| filter.listener.as_ref());
     let hand_on = |number: &[u8]| listener::hand_on(listener, number, &child, &told, &ours);
-    let ready = room
+    let ready = limited
         .map_err(LaunchError::from)
         .and_then(|()| let_in(&ways, process, &ours, child.pid))
         .and_then(|()| hosts_part(l, plan, &ours, &child, &mut moved))
@@ -274,7 +274,7 @@ fn prepare<'a>(
 /// Mounts from which on their makers may have more files open than anything else that runs.
 const MANY_MOUNTS: usize = 100;
 
-/// Makes room for many mounts, and gives the limit that is to be [given back](give_back_room).
+/// Makes room for many mounts, and gives the limit that is to be [set](limit_files) again.
 fn room_for_mounts(plan: &Plan) -> Result<Option<u64>, OpError> {
     if plan.mounts.len() < MANY_MOUNTS {
         return Ok(None);
@@ -284,11 +284,13 @@ fn room_for_mounts(plan: &Plan) -> Result<Option<u64>, OpError> {
     Ok(Some(soft))
 }
 
-/// The hard limit stays as it is: it may have been raised meanwhile, for the program.
-pub(super) fn give_back_room(files: Option<u64>) -> Result<(), OpError> {
-    let Some(soft) = files else { return Ok(()) };
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
-    setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).op("set", "RLIMIT_NOFILE")
+/// Lowers the soft limit of open files to `most`. The hard limit stays as it is: it may have been raised for the program.
+pub fn limit_files(most: u64) -> Result<(), OpError> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
+    if soft <= most {
+        return Ok(());
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, most, hard).op("set", "RLIMIT_NOFILE")
 }
 
 /// What a process asks for that counts for nothing. `held` is what its bounding set holds to begin with.

@@ -23,14 +23,14 @@ use crate::spec::Resources;
 use crate::sys::fd::{MAX_PASSED, receive_with, send_with};
 use crate::task::plan::{ContainerPlan, LogPlan, TaskPlan};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// How many files a program may have open where nobody says so.
+/// How many files what a worker makes may have open, whatever the agent's unit says of the agent: what select(2) can take.
+/// A definition that names a limit of its own gets that one.
 const FILES: u64 = 1024;
 
 /// Takes the order that waits in `socket`, carries it out and answers. Fails when there is nobody to answer to. An init
@@ -41,7 +41,7 @@ pub fn run(socket: &OwnedFd, lock: Option<BorrowedFd<'_>>) -> Result<(), OpError
     let n = receive_with(socket, &mut buffer, &mut fds).op("receive order from", "the shim")?;
     let order = Order::from_bytes(&buffer[..n])
         .map_err(|e| OpError::new("receive order from", "the shim", io::Error::new(io::ErrorKind::InvalidData, e)))?;
-    limit_files()?;
+    launch::limit_files(FILES)?;
     if nix::unistd::getppid().as_raw() != order.shim as i32 {
         // The shim died before we asked to die with it.
         return Err(OpError::new("work for", order.run.display().to_string(), io::ErrorKind::BrokenPipe));
@@ -50,16 +50,6 @@ pub fn run(socket: &OwnedFd, lock: Option<BorrowedFd<'_>>) -> Result<(), OpError
     let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
     send_with(socket, &answer.to_bytes(), &passed).op("answer", "the shim")?;
     Ok(())
-}
-
-/// What a worker makes has the soft limit that select(2) can take, whatever the agent's unit says of the agent. A
-/// definition that names a limit of its own gets that one.
-fn limit_files() -> Result<(), OpError> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).op("read", "RLIMIT_NOFILE")?;
-    if soft <= FILES {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, FILES.min(hard), hard).op("set", "RLIMIT_NOFILE")
 }
 
 /// Does the job; all of `fds` are closed when it returns, so that the shim sees the ends of its pipes.
