@@ -65,11 +65,9 @@ impl Container {
     fn verb(&self, args: &[&str]) -> Said {
         fs::write(self.dir.join("config.json"), self.config.to_string()).unwrap();
         let said = fs::File::create(self.dir.join("said")).unwrap();
-        let mut command = match self.by_bus {
-            true => Command::new("unshare"),
-            false => Command::new(berth_runtime()),
-        };
+        let mut command = Command::new(berth_runtime());
         if self.by_bus {
+            command = Command::new("unshare");
             command.args(BY_BUS).arg(berth_runtime());
         }
         command.args(["--root", "/run/scope-tests", "--systemd-cgroup"]).args(args).arg(&self.id);
